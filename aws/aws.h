@@ -1,0 +1,56 @@
+/*
+ * aws.h: the provider interface for AWS: IAM and STS over HTTPS.
+ *
+ * One attempt a call, signed (SigV4, by libcurl), with a deadline and a bound on the answer's size;
+ * answers are read with expat and classified by the table in answer.c. Works with AWS, moto and
+ * Ceph's RADOS gateway (facts/aws-iam.md). All of an `struct aws` runs on one thread: the owner
+ * waits for aws_fd() to become readable or aws_deadline_at() to come, and calls aws_dispatch().
+ */
+#ifndef DSEC_AWS_AWS_H
+#define DSEC_AWS_AWS_H
+
+#include <stdint.h>
+
+#include "lease/catalog.h"
+#include "lease/clock.h"
+#include "lease/error.h"
+#include "lease/provider.h"
+
+#define AWS_ANSWER_SIZE_MAX                                                                        \
+	(8u * 1024u *                                                                              \
+	 1024u) /* a longer answer is a failure: 1,000 users a page are about 500 KiB */
+#define AWS_CONNECTIONS_MAX               32 /* an integration */
+#define AWS_CREDENTIAL_PROCESS_TIMEOUT_MS 20000
+#define AWS_CREDENTIAL_PROCESS_OUTPUT_MAX (64u * 1024u)
+#define AWS_SKEW_MEND_MAX_MS                                                                       \
+	(15LL * 60 *                                                                               \
+	 1000) /* the local clock may be this far from AWS's; beyond: DSEC_ERROR_CLOCK_SKEW */
+
+struct aws;
+
+/* Initialises libcurl with allocators that wipe what they free. Called once, before any thread
+ * starts. */
+int aws_global_init(struct dsec_error *err);
+void aws_global_finish(void);
+
+int aws_new(struct aws **ret, const struct clock *clock, struct dsec_error *err);
+struct aws *
+aws_free(struct aws *aws); /* NULL-safe; calls under way are dropped, their `done` is not called */
+
+/* An epoll descriptor: readable when there is work. */
+int aws_fd(const struct aws *aws);
+int64_t aws_deadline_at(const struct aws *aws);
+void aws_dispatch(struct aws *aws);
+
+/* The provider of an integration; takes a reference to the catalog. One that is the same in all
+ * that matters as one made before is that one. Lives until aws_free. */
+struct provider *aws_provider(struct aws *aws, struct catalog *catalog,
+			      const struct integration *integration);
+
+/* The IAM policy (pretty-printed JSON, for free()) that the integration's own user needs, limited
+ * to its path. `account` may be NULL for any ("*"). With the permissions of GetAccountSummary,
+ * SimulatePrincipalPolicy and what `dsec check` asks. */
+char *aws_integration_policy(const struct catalog *catalog, const struct integration *integration,
+			     const char *account);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * fs.h: leases as files: the mount, the file thread that answers /dev/fuse, and its conversation
+ * with the engine.
+ *
+ * Two threads share nothing but immutable objects (catalog, leases) and two queues. The file thread
+ * answers from its own tables and never waits; what must wait (the first OPEN of a key, a report)
+ * is kept and answered when the engine has spoken. Everything declared here is for the engine's
+ * thread.
+ */
+#ifndef DSEC_FS_FS_H
+#define DSEC_FS_FS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lease/catalog.h"
+#include "lease/clock.h"
+#include "lease/engine.h"
+#include "lease/error.h"
+
+/* Mounting (mount.c). */
+
+enum fs_mount_state {
+	FS_MOUNT_NONE,    /* nothing is mounted there */
+	FS_MOUNT_ALIVE,   /* a dsec that answers */
+	FS_MOUNT_STALE,   /* a dsec whose daemon is dead */
+	FS_MOUNT_FOREIGN, /* something else is mounted there */
+};
+
+/* What is at this path; never blocks on the mount itself for longer than a second (a daemon that
+ * does not answer counts as alive). */
+enum fs_mount_state fs_mount_state(const char *mountpoint);
+
+/* Mounts and gives the descriptor of /dev/fuse: by mount(2) for root, with allow_other; through
+ * fusermount3 for others, with allow_other where /etc/fuse.conf has user_allow_other (*ret_others
+ * says whether others can see it). type fuse.dsec, nosuid, nodev, noexec, default_permissions. The
+ * folder must exist. */
+int fs_mount(const char *mountpoint, int *ret_fuse_fd, bool *ret_others, struct dsec_error *err);
+
+/* Detaches it, also while files are open; nothing mounted there is success. */
+int fs_unmount(const char *mountpoint, struct dsec_error *err);
+
+/* Attributes of the mount's root, by which the command finds the daemon. */
+#define FS_ATTRIBUTE_PID    "user.dsec.pid"
+#define FS_ATTRIBUTE_STATE  "user.dsec.state"
+#define FS_ATTRIBUTE_CONFIG "user.dsec.config"
+
+/* How an unleased file's first OPEN brings content into the page cache (facts/fuse.md). */
+enum fs_first_open {
+	FS_FIRST_OPEN_PROBE,  /* by a test on the mount at start */
+	FS_FIRST_OPEN_STORE,  /* store content and size into the kernel, then answer OPEN */
+	FS_FIRST_OPEN_ESTALE, /* answer ESTALE once; the VFS looks the path up again and finds the
+				 size */
+};
+
+struct fs;
+
+struct fs_options {
+	int fuse_fd; /* mounted; fs_start takes it over, also when it fails */
+	const char *mountpoint;
+	struct catalog *catalog;
+	const struct clock *clock;
+	const char *version;      /* the text of .dsec/version, without its newline */
+	const char *state_folder; /* FS_ATTRIBUTE_STATE */
+	const char *config_file;  /* FS_ATTRIBUTE_CONFIG */
+	enum fs_first_open first_open;
+	uint64_t first_node_id; /* the first node id to use but for the root's 1: never one that an
+				   earlier worker on this mount used */
+};
+
+/* Starts the file thread; returns when INIT is answered and the probe is done: the mount serves. */
+int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_error *err);
+
+/* Readable when the file thread has asked for something; fs_dispatch hands it to the engine. */
+int fs_fd(const struct fs *fs);
+void fs_dispatch(struct fs *fs, struct engine *engine);
+
+/* The engine's observer calls this for each event of each lease. */
+void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease);
+
+void fs_reload(struct fs *fs, struct catalog *catalog);
+
+/* The kernel has ended the connection: somebody unmounted it. */
+bool fs_ended(const struct fs *fs);
+
+/* Answers what waits with ENOTCONN, ends the file thread, closes the descriptor. It does not
+ * unmount. NULL-safe. */
+struct fs *fs_stop(struct fs *fs);
+
+enum fs_first_open fs_first_open_chosen(const struct fs *fs);
+
+#endif

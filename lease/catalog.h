@@ -1,0 +1,206 @@
+/*
+ * catalog.h: what may be leased: dsec.json, read, checked and immutable.
+ *
+ * A catalog is reference-counted and never changes, so any thread may read it without a lock while
+ * it holds a reference. A reload makes another catalog. Everything in it lives as long as the
+ * catalog; nothing in it is NULL unless said so.
+ */
+#ifndef DSEC_LEASE_CATALOG_H
+#define DSEC_LEASE_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lease/error.h"
+#include "lease/secret.h"
+
+#define CATALOG_FILE_SIZE_MAX       (4u * 1024u * 1024u)
+#define CATALOG_NAME_MAX            128 /* a project's, config's, integration's or secret's name */
+#define CATALOG_PROBLEMS_MAX        50  /* how many mistakes one reading reports */
+#define CATALOG_TTL_MIN_MS          10000    /* 10 s */
+#define CATALOG_TTL_DEFAULT_MS      1800000  /* 30 m, Doppler's */
+#define CATALOG_MAX_TTL_DEFAULT_MS  43200000 /* 12 h */
+#define CATALOG_MIN_VALIDITY_CAP_MS 900000   /* 15 m: the default is half the TTL, at most this */
+
+enum credentials_source {
+	CREDENTIALS_STATIC, /* access_key_id with secret_access_key or secret_access_key_file */
+	CREDENTIALS_ENVIRONMENT, /* AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN */
+	CREDENTIALS_PROFILE,     /* a profile of the shared files */
+	CREDENTIALS_PROCESS,     /* a credential_process command */
+};
+
+struct credentials {
+	enum credentials_source source;
+	const char *access_key_id;           /* STATIC */
+	struct secret *secret_access_key;    /* STATIC, when it stands in the file; else NULL */
+	const char *secret_access_key_file;  /* STATIC, when it stands in a file of its own; else
+						NULL. Read again when AWS refuses the key */
+	struct secret *session_token;        /* STATIC, optional; else NULL */
+	const char *profile;                 /* PROFILE: its name */
+	const char *shared_credentials_file; /* PROFILE: NULL for the default */
+	const char *config_file;             /* PROFILE: NULL for the default */
+	const char
+		*command; /* PROCESS: as in the shared config file: words, with quotes, no shell */
+};
+
+struct integration {
+	const char *name;
+	struct credentials credentials;
+	const char *region;   /* default "us-east-1" */
+	const char *endpoint; /* default: the partition's for the region (facts: aws-iam.md) */
+	const char *signing_region; /* IAM's: us-east-1 for the aws partition, cn-north-1,
+				       us-gov-west-1, eusc-de-east-1; the region itself for a custom
+				       endpoint */
+	const char *sts_endpoint;   /* default: the region's */
+	const char *ca_file;        /* NULL: the system's */
+	const char *path;           /* begins and ends with '/'; default "/doppler/" */
+	double rate;                /* calls a second; default 10 */
+	bool verify;                /* default true */
+	bool expiry_in_policy;      /* default true */
+};
+
+struct tag {
+	const char *key, *value;
+};
+
+enum lease_scope {
+	SCOPE_SHARED,    /* one lease for all readers of the config */
+	SCOPE_USER,      /* one a uid */
+	SCOPE_CONTAINER, /* refused by this version, with a sentence */
+	SCOPE_PROCESS,   /* likewise */
+};
+
+struct dynamic_secret {
+	const char *name; /* "AWS_USER" */
+	const struct integration *integration;
+	const char *policy; /* compact JSON, without the expiry statement; "" when only policy_arns
+			       are given */
+	const char *const *policy_arns;
+	size_t n_policy_arns;
+	const char *permissions_boundary; /* NULL: none */
+	const struct tag *tags;
+	size_t n_tags;
+	int64_t ttl_ms, max_ttl_ms, min_validity_ms; /* min_validity_ms is for leases of ttl_ms; see
+							catalog_min_validity */
+	enum lease_scope scope;
+	unsigned warm;
+	unsigned max_leases; /* default 100 */
+	unsigned max_rate;
+	int64_t max_rate_per_ms; /* default 30 a minute */
+	/* A digest of all that shapes a lease (integration, policy, ARNs, boundary, tags): equal
+	 * digests mean that a lease made under one catalog is right under another. */
+	uint64_t fingerprint;
+};
+
+struct static_secret {
+	const char *key;
+	struct secret *value;
+};
+
+struct access {
+	uid_t uid;
+	gid_t gid;
+	mode_t mode; /* of files, read bits only; folders get x where there is r. Default 0400 of
+			the daemon's user */
+};
+
+struct config {
+	const char *project, *name,
+		*environment; /* environment defaults to the config's name up to its first '_' */
+	const struct static_secret *statics; /* sorted by key */
+	size_t n_statics;
+	const struct dynamic_secret *dynamics; /* sorted by name; at most CATALOG_DYNAMICS_MAX */
+	size_t n_dynamics;
+	struct access access;
+};
+#define CATALOG_DYNAMICS_MAX 64 /* a set of a config's dynamic secrets fits a 64-bit mask */
+
+struct project {
+	const char *name;
+	const struct config *configs; /* sorted by name */
+	size_t n_configs;
+};
+
+struct catalog {
+	const struct integration *integrations; /* sorted by name, like all lists here */
+	size_t n_integrations;
+	const struct project *projects;
+	size_t n_projects;
+	int64_t read_timeout_ms, unmount_timeout_ms;
+	const char *const *api_listen; /* "unix:PATH" or "HOST:PORT" (loopback) */
+	size_t n_api_listen;
+	const char *api_admin_group; /* NULL: none */
+	const char *audit_file;      /* NULL: no audit log */
+};
+
+/* One mistake in the file. */
+struct catalog_problem {
+	unsigned line;  /* from 1; 0 where no line is known (an unreadable file) */
+	char path[256]; /* the member, such as projects.app.dev.dynamic_secrets.AWS_USER.ttl; "" for
+			   the file as a whole */
+	char message[512]; /* what is wrong, and what is right */
+	bool warning; /* the file is usable all the same (a policy that could undo its own expiry,
+			 …) */
+};
+
+struct catalog_problems {
+	struct catalog_problem at[CATALOG_PROBLEMS_MAX];
+	size_t n;
+	size_t more; /* how many there were beyond */
+};
+
+/* What reading a configuration needs of the system, so that a test or a fuzzer can own it. */
+struct catalog_system {
+	/* Reads a named file into *ret (terminated, for free()) and *ret_n; with `private`, refuses
+	 * a file that others than its owner may read
+	 * (-EPERM). 0 or a negative errno. */
+	int (*read_file)(const struct catalog_system *system, const char *path, size_t max,
+			 bool private, char **ret, size_t *ret_n);
+	int (*user)(const struct catalog_system *system, const char *name, uid_t *ret,
+		    gid_t *ret_primary_group);
+	int (*group)(const struct catalog_system *system, const char *name, gid_t *ret);
+	uid_t default_uid;
+	gid_t default_gid;
+};
+
+/* The real one, with the calling process's ids as defaults. */
+void catalog_system_init(struct catalog_system *system);
+
+/* Reads and checks the file. On success *ret has one reference; problems then holds warnings only.
+ * On failure (-EINVAL, or the errno of reading) problems holds at least one that is no warning.
+ * Relative file names in the configuration are relative to its folder. */
+int catalog_load(struct catalog **ret, const char *file, const struct catalog_system *system,
+		 struct catalog_problems *problems);
+
+/* The same from memory; `file` names it in messages and is where relative names start. `private`
+ * says whether the file may hold secret_access_key. */
+int catalog_parse(struct catalog **ret, const char *text, size_t n, const char *file, bool private,
+		  const struct catalog_system *system, struct catalog_problems *problems);
+
+struct catalog *catalog_ref(struct catalog *catalog);
+struct catalog *catalog_unref(struct catalog *catalog); /* NULL-safe; returns NULL */
+
+/* "dsec.json:12: projects.app.dev.ttl: message" */
+void catalog_problem_text(const struct catalog_problem *problem, const char *file, char *to,
+			  size_t size);
+
+const struct project *catalog_project(const struct catalog *catalog, const char *project);
+const struct config *catalog_config(const struct catalog *catalog, const char *project,
+				    const char *config); /* NULL: none */
+const struct integration *catalog_integration(const struct catalog *catalog,
+					      const char *name); /* NULL: none */
+const struct dynamic_secret *config_dynamic(const struct config *config, const char *name,
+					    size_t *ret_index); /* NULL: none */
+
+/* What a lease of ttl_ms must have left to be handed to another reader: min_validity_ms, but at
+ * most half of ttl_ms. */
+int64_t catalog_min_validity(const struct dynamic_secret *secret, int64_t ttl_ms);
+
+/* Is the name one that a project or config may have: [A-Za-z0-9_-][A-Za-z0-9_.-]*, and a key:
+ * [A-Z_][A-Z0-9_]*. */
+bool catalog_name_valid(const char *name);
+bool catalog_key_valid(const char *key);
+
+#endif

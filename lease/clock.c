@@ -1,0 +1,96 @@
+#include "lease/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+static int64_t read_ms(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t system_boottime_at(const struct clock *clock)
+{
+	return read_ms(CLOCK_BOOTTIME);
+}
+
+static int64_t system_calendar_ms(const struct clock *clock)
+{
+	return read_ms(CLOCK_REALTIME);
+}
+
+static void system_random_bytes(const struct clock *clock, void *to, size_t n)
+{
+	unsigned char *at = to;
+
+	while (n > 0) {
+		ssize_t got = getrandom(at, n, 0);
+		if (got < 0) {
+			if (errno == EINTR)
+				continue;
+			abort(); /* a kernel without getrandom(2) cannot run this program */
+		}
+		at += got;
+		n -= (size_t)got;
+	}
+}
+
+const struct clock system_clock = {
+	.boottime_at = system_boottime_at,
+	.calendar_ms = system_calendar_ms,
+	.random_bytes = system_random_bytes,
+};
+
+static int64_t floor_seconds(int64_t ms)
+{
+	return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000);
+}
+
+void clock_iso(char to[CLOCK_ISO_MAX], int64_t calendar_ms)
+{
+	time_t seconds = floor_seconds(calendar_ms);
+	struct tm tm;
+	char date[CLOCK_ISO_MAX];
+
+	gmtime_r(&seconds, &tm);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(to, CLOCK_ISO_MAX, "%.19s.%03dZ", date, (int)(calendar_ms - seconds * 1000));
+}
+
+void clock_compact(char to[CLOCK_COMPACT_MAX], int64_t calendar_ms)
+{
+	time_t seconds = floor_seconds(calendar_ms + 999);
+	struct tm tm;
+
+	gmtime_r(&seconds, &tm);
+	strftime(to, CLOCK_COMPACT_MAX, "%Y%m%dT%H%M%SZ", &tm);
+}
+
+int clock_parse_compact(const char *text, int64_t *ret_calendar_ms)
+{
+	struct tm tm = {0}, back;
+	char again[CLOCK_COMPACT_MAX];
+
+	if (strlen(text) != CLOCK_COMPACT_MAX - 1)
+		return -EINVAL;
+	if (sscanf(text, "%4d%2d%2dT%2d%2d%2dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+		   &tm.tm_min, &tm.tm_sec) != 6)
+		return -EINVAL;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	time_t seconds = timegm(&tm);
+	/* Written again, it must be the same text: this refuses the 31st of February, signs and
+	 * blanks. */
+	gmtime_r(&seconds, &back);
+	strftime(again, sizeof(again), "%Y%m%dT%H%M%SZ", &back);
+	if (strcmp(text, again) != 0)
+		return -EINVAL;
+	*ret_calendar_ms = (int64_t)seconds * 1000;
+	return 0;
+}

@@ -1,0 +1,86 @@
+/*
+ * download.h: a config as its readers see it: the keys of Doppler's download, their values, and the
+ * download's formats.
+ *
+ * Names and formats: facts/doppler.md. All values go through secret_copy into the buffer that is
+ * being written, and nowhere else.
+ */
+#ifndef DSEC_LEASE_DOWNLOAD_H
+#define DSEC_LEASE_DOWNLOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lease/catalog.h"
+#include "lease/engine.h"
+
+#define DOWNLOAD_KEY_MAX  192
+#define DOWNLOAD_SIZE_MAX (4u * 1024u * 1024u) /* the longest rendered file */
+
+enum download_property {
+	PROPERTY_ACCESS_KEY_ID,
+	PROPERTY_SECRET_ACCESS_KEY,
+	PROPERTY_ARN,
+	PROPERTY_USERNAME,
+	PROPERTY_POLICY_NAME,
+	PROPERTY_LEASE_ID,
+	PROPERTY_LEASE_EXPIRATION,
+	PROPERTIES, /* how many there are */
+};
+const char *download_property_suffix(enum download_property property); /* "ACCESS_KEY_ID", … */
+
+enum download_format {
+	FORMAT_JSON,
+	FORMAT_ENV,
+	FORMAT_ENV_NO_QUOTES,
+	FORMAT_DOCKER,
+	FORMAT_YAML,
+	FORMAT_DOTNET_JSON,
+	FORMATS, /* how many there are */
+};
+const char *download_format_name(
+	enum download_format format); /* "json", "env", …; the file is "." and this name */
+
+/* One key of a config's download. */
+struct download_key {
+	char name[DOWNLOAD_KEY_MAX];
+	enum {
+		KEY_FIXED,
+		KEY_STATIC,
+		KEY_DYNAMIC
+	} kind;       /* FIXED: DOPPLER_PROJECT, DOPPLER_CONFIG, DOPPLER_ENVIRONMENT */
+	size_t index; /* STATIC: in config->statics; DYNAMIC: in config->dynamics; FIXED: 0, 1, 2 as
+			 above */
+	enum download_property property; /* DYNAMIC */
+};
+
+/* All keys, sorted by name, into *ret for free(). A dynamic secret's key wins over a static secret
+ * of the same name, the DOPPLER_ ones over both. */
+int download_keys(struct download_key **ret, size_t *ret_n, const struct config *config,
+		  struct dsec_error *err);
+
+/* A growing buffer that is wiped when it moves and when it is freed. */
+struct download {
+	char *bytes;
+	size_t n, size;
+	bool failed; /* memory was short, or the text grew past DOWNLOAD_SIZE_MAX */
+};
+void download_finish(struct download *download); /* wipes and frees; NULL-safe on the bytes */
+
+/* One key's value, raw, no newline. leases is indexed like config->dynamics; only what the key
+ * needs may be set, the rest NULL. 0 or -ENOMEM. */
+int download_value(struct download *to, const struct config *config, const struct download_key *key,
+		   const struct lease *const *leases);
+
+/* The whole download in a format; every one of the config's leases must be set. No trailing
+ * newline, names sorted. */
+int download_render(struct download *to, const struct config *config,
+		    const struct lease *const *leases, enum download_format format);
+
+/* .aws/NAME/credentials: a shared credentials file with a [default] profile;
+ * .aws/NAME/process.json: what credential_process prints, with Expiration. */
+int download_aws_credentials(struct download *to, const struct lease *lease);
+int download_aws_process(struct download *to, const struct lease *lease);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * secret.h: bytes that must never be printed, swapped, dumped or left behind.
+ *
+ * A `struct secret` is immutable and reference-counted; it may be shared between threads. Its bytes
+ * lie in one arena of the process: memfd_secret(2) where the kernel has it, else locked memory that
+ * is left out of cores. There is no conversion to a string: bytes are copied into a buffer that the
+ * caller wipes (secret_wipe), and that is all. The last unref wipes the bytes at once, on whatever
+ * thread, without taking a lock; new secrets are made on one thread only.
+ */
+#ifndef DSEC_LEASE_SECRET_H
+#define DSEC_LEASE_SECRET_H
+
+#include <stddef.h>
+
+#include "lease/error.h"
+
+#define SECRET_SIZE_MAX (64u * 1024u) /* the longest single value */
+
+struct secret;
+
+/* Reserves the arena; `bytes` is its size for the life of the process. Falls back from memfd_secret
+ * to locked memory, and says which in secret_arena_kind(). Fails with DSEC_ERROR_NO_SPACE when
+ * RLIMIT_MEMLOCK allows neither. Called once, before any other function here. */
+int secret_arena_init(size_t bytes, struct dsec_error *err);
+void secret_arena_finish(void);
+
+/* "memfd_secret", "locked memory" or "none". */
+const char *secret_arena_kind(void);
+size_t secret_arena_used(void);
+
+/* A new secret with one reference. Fails with DSEC_ERROR_NO_SPACE. The caller wipes its own copy.
+ */
+int secret_new(struct secret **ret, const void *bytes, size_t n, struct dsec_error *err);
+struct secret *secret_ref(struct secret *secret);
+struct secret *secret_unref(struct secret *secret); /* NULL-safe; returns NULL */
+
+size_t secret_size(const struct secret *secret);
+
+/* Copies up to n bytes from `offset` and returns how many. */
+size_t secret_copy(const struct secret *secret, size_t offset, void *to, size_t n);
+
+/* Overwrites memory in a way that the compiler may not leave out. NULL-safe. */
+void secret_wipe(void *bytes, size_t n);
+
+static inline void secret_unrefp(struct secret **secret)
+{
+	secret_unref(*secret);
+}
+#define _cleanup_secret_ __attribute__((cleanup(secret_unrefp)))
+
+#endif
