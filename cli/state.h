@@ -1,8 +1,5 @@
 /*
- * state.h: the state folder: one daemon at a time, and which daemon it is.
- *
- * Files in it: lock (locked while a daemon lives, its pid in it), salt (random, makes the daemon's
- * id), journal.db and its companions.
+ * state.h: the state folder in use: one daemon at a time, and which daemon it is.
  */
 #ifndef DSEC_CLI_STATE_H
 #define DSEC_CLI_STATE_H
@@ -18,8 +15,9 @@ struct state {
 	int lock_fd;
 };
 
-/* Makes the folder where there is none (0700, with the folders above it), takes its lock and finds
- * out the daemon's id. -EBUSY, with the owner's pid in the message, while another daemon has it. */
+/* Makes the folder where there is none, takes its lock (the file "lock" in it, which then holds our
+ * pid) and finds out the daemon's id. -EBUSY, with the owner's pid in the message, while another
+ * daemon has it. */
 int state_open(struct state *ret, const char *folder, struct dsec_error *err);
 
 /* Lets the lock go. */
