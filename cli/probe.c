@@ -59,8 +59,8 @@ static void look(const char *mountpoint, struct found *ret)
 	close(fd);
 }
 
-/* A request that a hanging daemon does not answer can be interrupted by a deadly signal only, so
- * that a process of its own looks, and is killed when it takes too long. */
+/* A request that a hanging daemon does not answer holds its process, from some point on even
+ * against SIGKILL. So another process looks, and nobody waits for it when it takes too long. */
 static int look_with_deadline(const char *mountpoint, struct found *ret)
 {
 	int fds[2];
@@ -83,7 +83,8 @@ static int look_with_deadline(const char *mountpoint, struct found *ret)
 			number = EIO;
 		if (number)
 			kill(child, SIGKILL);
-		waitpid(child, NULL, 0);
+		else
+			waitpid(child, NULL, 0);
 	}
 	close(fds[0]);
 	return number ? number : ret->error;
