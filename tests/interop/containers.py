@@ -11,6 +11,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 
 import daemon
+import local
 import tap
 
 SECONDS = 60
@@ -21,12 +22,16 @@ class Containers(unittest.TestCase):
     def setUp(self):
         if not shutil.which("runc"):
             self.skipTest("runc is not installed")
-        self.world = daemon.World(self)
-        self.config = self.world.mountpoint / "app/dev"
+        self.iam = local.iam(self)
+        self.dsec = daemon.Dsec(self, {
+            "integrations": {"local": local.integration(self.iam)},
+            "projects": {"app": {"dev": {"dynamic_secrets": {"AWS_USER": local.SECRET}}}},
+        }).mount()
+        self.config = self.dsec.path("app/dev")
 
     def bundle(self, *command):
         """A folder with a root file system of busybox alone, that runs this command."""
-        bundle = self.world.folder / "bundle"
+        bundle = self.dsec.folder / "bundle"
         programs = bundle / "rootfs/bin"
         programs.mkdir(parents=True)
         shutil.copy(shutil.which("busybox"), programs)
@@ -40,8 +45,8 @@ class Containers(unittest.TestCase):
         return bundle
 
     def run_container(self, *command):
-        name = self.world.folder.name
-        root = ["runc", "--root", self.world.folder / "runc"]
+        name = self.dsec.folder.name
+        root = ["runc", "--root", self.dsec.folder / "runc"]
         self.addCleanup(subprocess.run, [*root, "delete", "--force", name], capture_output=True,
                         timeout=SECONDS)
         return subprocess.run([*root, "run", "--bundle", self.bundle(*command), name],
@@ -51,7 +56,8 @@ class Containers(unittest.TestCase):
     def test_a_container_is_the_first_reader_of_its_key(self):
         ran = self.run_container("cat", f"{INSIDE}/AWS_USER_ACCESS_KEY_ID")
         self.assertEqual(ran.returncode, 0, ran.stderr)
-        self.assertEqual([ran.stdout], self.world.iam.key_ids())
+        user, = self.iam.users().values()
+        self.assertEqual([ran.stdout], user["access_keys"])
         self.assertEqual(ran.stdout, (self.config / "AWS_USER_ACCESS_KEY_ID").read_text())
 
     def test_a_container_cannot_write(self):

@@ -11,7 +11,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 
 import daemon
-import iam
+import local
 import programs
 import tap
 
@@ -24,11 +24,11 @@ class Readers(unittest.TestCase):
 
     def start(self, configs):
         """A dsec with so many equal configs, app/c0 and so on, none of them leased."""
-        self.iam = iam.Iam(self)
-        secret = {"integration": "local", "policy": daemon.DESCRIBE}
-        config = {"secrets": {"AWS_REGION": "us-east-1"}, "dynamic_secrets": {"AWS_USER": secret}}
+        config = {"secrets": {"AWS_REGION": "us-east-1"},
+                  "dynamic_secrets": {"AWS_USER": local.SECRET}}
+        self.iam = local.iam(self)
         self.dsec = daemon.Dsec(self, {
-            "integrations": {"local": self.iam.integration(verify=False, rate=1000)},
+            "integrations": {"local": local.integration(self.iam, verify=False, rate=1000)},
             "projects": {"app": {f"c{i}": config for i in range(configs)}},
         }).mount()
         self.copy = self.dsec.folder / "copy"
@@ -85,7 +85,7 @@ class Readers(unittest.TestCase):
         self.start(1)
         folder = self.dsec.path("app/c0")
         self.assertEqual(self.archive(folder)[SECRET], "")
-        self.assertEqual(self.iam.leased_users(), [])
+        self.assertEqual(self.iam.users(), {})
         secret = (folder / SECRET).read_text()
         self.assertEqual(self.archive(folder)[SECRET], secret)
 
@@ -99,10 +99,10 @@ class Readers(unittest.TestCase):
             with self.subTest(program=name):
                 seen = programs.run(command, folder=folder, copy=self.copy)
                 self.assertNotIn(b"rror", seen.stderr)
-                self.assertEqual(self.iam.leased_users(), [])
-        self.assertEqual(self.iam.calls("CreateUser"), 0)
+                self.assertEqual(self.iam.users(), {})
+        self.assertEqual([call["action"] for call in self.iam.log()].count("CreateUser"), 0)
         (folder / SECRET).read_text()
-        self.assertEqual(self.iam.calls("CreateUser"), 1, "the count counts nothing")
+        self.assertEqual(len(self.iam.users()), 1, "what is counted here is not what is leased")
 
 
 if __name__ == "__main__":
