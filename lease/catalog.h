@@ -16,7 +16,7 @@
 #include "lease/error.h"
 #include "lease/secret.h"
 
-#define CATALOG_FILE_SIZE_MAX       (4u * 1024u * 1024u)
+#define CATALOG_FILE_SIZE_MAX       (4ul * 1024 * 1024)
 #define CATALOG_NAME_MAX            128 /* a project's, config's, integration's or secret's name */
 #define CATALOG_PROBLEMS_MAX        50  /* how many mistakes one reading reports */
 #define CATALOG_TTL_MIN_MS          10000    /* 10 s */
@@ -115,6 +115,7 @@ struct config {
 	size_t n_dynamics;
 	struct access access;
 };
+#define CATALOG_STATICS_MAX  4096
 #define CATALOG_DYNAMICS_MAX 64 /* a set of a config's dynamic secrets fits a 64-bit mask */
 
 struct project {
