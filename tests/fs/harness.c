@@ -22,7 +22,7 @@
 struct harness {
 	struct engine *engine;
 	struct fs *fs;
-	char rotating[64]; /* a config; "": none */
+	char rotating[256]; /* a config; "": none */
 	int rotate_ms;
 	int64_t rotate_at;
 	bool done;
