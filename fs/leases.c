@@ -8,7 +8,7 @@
 
 /* Of a slot's live leases, how many of the newest are looked at: a reader gets the newest good one,
  * or the one it had. */
-#define CANDIDATES_MAX 8
+#define CANDIDATES_MAX 64
 
 struct held_slot {
 	struct table_node by_slot;
