@@ -2,10 +2,10 @@
 
 #include <limits.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "cli/log.h"
+#include "lease/alloc.h"
 
 /* What the secret memory is made for: IAM's most users an account, at a key's 40 bytes and its
  * bookkeeping each; the integrations' own credentials; and the static secrets of four
@@ -48,15 +48,11 @@ static void log_problems(const struct catalog_problems *problems, const char *fi
 
 struct catalog *configuration_load(const char *file)
 {
-	struct catalog_problems *problems = calloc(1, sizeof(*problems));
+	_cleanup_free_ struct catalog_problems *problems = alloc_zeroed(1, sizeof(*problems));
 	struct catalog_system system;
 	struct catalog *catalog = NULL;
 	struct dsec_error err;
 
-	if (!problems) {
-		log_line(LOG_ERR, "out of memory");
-		return NULL;
-	}
 	if (make_secret_memory(file, &err) < 0) {
 		log_error(LOG_ERR, &err, "secret memory");
 	} else {
@@ -65,6 +61,5 @@ struct catalog *configuration_load(const char *file)
 			catalog = NULL;
 		log_problems(problems, file);
 	}
-	free(problems);
 	return catalog;
 }

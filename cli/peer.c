@@ -1,4 +1,4 @@
-#include "cli/probe.h"
+#include "cli/peer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,7 +77,7 @@ static int look_with_deadline(const char *mountpoint, struct found *ret)
 	close(fds[1]);
 	if (child > 0) {
 		struct pollfd readable = {.fd = fds[0], .events = POLLIN};
-		if (poll(&readable, 1, PROBE_TIMEOUT_MS) != 1)
+		if (poll(&readable, 1, PEER_TIMEOUT_MS) != 1)
 			number = ETIMEDOUT;
 		else if (read(fds[0], ret, sizeof(*ret)) != sizeof(*ret))
 			number = EIO;
@@ -90,10 +90,10 @@ static int look_with_deadline(const char *mountpoint, struct found *ret)
 	return number ? number : ret->error;
 }
 
-int probe_mount(const char *mountpoint, struct probe *ret, struct dsec_error *err)
+int peer_look(const char *mountpoint, struct peer *ret, struct dsec_error *err)
 {
 	struct found found;
-	struct probe probe;
+	struct peer peer;
 
 	switch (look_with_deadline(mountpoint, &found)) {
 	case 0:
@@ -110,59 +110,58 @@ int probe_mount(const char *mountpoint, struct probe *ret, struct dsec_error *er
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "%s does not say who serves it",
 				      mountpoint);
 	}
-	probe.pid = found.pid;
-	snprintf(probe.state, sizeof(probe.state), "%s", found.strings);
-	snprintf(probe.config, sizeof(probe.config), "%s",
-		 found.strings + strlen(found.strings) + 1);
-	*ret = probe;
+	peer.pid = found.pid;
+	snprintf(peer.state, sizeof(peer.state), "%s", found.strings);
+	snprintf(peer.config, sizeof(peer.config), "%s", found.strings + strlen(found.strings) + 1);
+	*ret = peer;
 	return 0;
 }
 
-int probe_daemon(const char *mountpoint, struct probe *ret, int *ret_pidfd, struct dsec_error *err)
+int peer_open(const char *mountpoint, struct peer *ret, int *ret_pidfd, struct dsec_error *err)
 {
 	char path[64], name[32];
-	struct probe probe, again;
+	struct peer peer, again;
 
-	int r = probe_mount(mountpoint, &probe, err);
+	int r = peer_look(mountpoint, &peer, err);
 	if (r < 0)
 		return r;
-	int pidfd = (int)syscall(SYS_pidfd_open, probe.pid, 0);
+	int pidfd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
 	if (pidfd < 0)
 		return dsec_error_set(
 			err, DSEC_ERROR_FAULT,
 			"the daemon that serves %s (pid %d) cannot be seen from here: %s",
-			mountpoint, (int)probe.pid, strerror(errno));
+			mountpoint, (int)peer.pid, strerror(errno));
 	/* That it still answers with this pid means that the pid was its own all the while; that
 	 * its name is right, that its pids are ours (the mount may be seen from another namespace).
 	 */
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)probe.pid);
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)peer.pid);
 	file_first_line(path, name, sizeof(name));
-	r = probe_mount(mountpoint, &again, err);
-	if (r == 0 && (again.pid != probe.pid || strcmp(name, "dsec") != 0))
+	r = peer_look(mountpoint, &again, err);
+	if (r == 0 && (again.pid != peer.pid || strcmp(name, "dsec") != 0))
 		r = dsec_error_set(err, DSEC_ERROR_FAULT,
-				   "pid %d, as %s names its daemon, is no dsec here",
-				   (int)probe.pid, mountpoint);
+				   "pid %d, as %s names its daemon, is no dsec here", (int)peer.pid,
+				   mountpoint);
 	if (r < 0) {
 		close(pidfd);
 		return r;
 	}
-	*ret = probe;
+	*ret = peer;
 	*ret_pidfd = pidfd;
 	return 0;
 }
 
-int probe_signal(int pidfd, const struct probe *probe, int number, struct dsec_error *err)
+int peer_signal(int pidfd, const struct peer *peer, int number, struct dsec_error *err)
 {
 	if (syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) == 0 || errno == ESRCH)
 		return 0;
 	if (errno == EPERM)
 		return dsec_error_set(err, DSEC_ERROR_NOT_ALLOWED,
-				      "the daemon (pid %d) is another user's", (int)probe->pid);
+				      "the daemon (pid %d) is another user's", (int)peer->pid);
 	return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot signal the daemon (pid %d): %s",
-			      (int)probe->pid, strerror(errno));
+			      (int)peer->pid, strerror(errno));
 }
 
-int probe_expect_alive(const char *mountpoint)
+int peer_expect(const char *mountpoint)
 {
 	switch (fs_mount_state(mountpoint)) {
 	case FS_MOUNT_ALIVE:
