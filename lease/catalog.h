@@ -16,7 +16,7 @@
 #include "lease/error.h"
 #include "lease/secret.h"
 
-#define CATALOG_FILE_SIZE_MAX       (4u * 1024u * 1024u)
+#define CATALOG_FILE_SIZE_MAX       (4ul * 1024 * 1024)
 #define CATALOG_NAME_MAX            128 /* a project's, config's, integration's or secret's name */
 #define CATALOG_PROBLEMS_MAX        50  /* how many mistakes one reading reports */
 #define CATALOG_TTL_MIN_MS          10000    /* 10 s */

@@ -47,6 +47,16 @@ const struct clock system_clock = {
 	.random_bytes = system_random_bytes,
 };
 
+/* The forms have room for years of four digits. What lies beyond (DSEC_NEVER, say) becomes the
+ * first or the last moment that they can tell. */
+#define FIRST_MS INT64_C(-30610224000000) /* 1000-01-01T00:00:00Z */
+#define LAST_MS  INT64_C(253402300799000) /* 9999-12-31T23:59:59Z */
+
+static int64_t clamp(int64_t ms)
+{
+	return ms < FIRST_MS ? FIRST_MS : ms > LAST_MS ? LAST_MS : ms;
+}
+
 static int64_t floor_seconds(int64_t ms)
 {
 	return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000);
@@ -54,18 +64,19 @@ static int64_t floor_seconds(int64_t ms)
 
 void clock_iso(char to[CLOCK_ISO_MAX], int64_t calendar_ms)
 {
-	time_t seconds = floor_seconds(calendar_ms);
+	int64_t ms = clamp(calendar_ms);
+	time_t seconds = floor_seconds(ms);
 	struct tm tm;
 	char date[CLOCK_ISO_MAX];
 
 	gmtime_r(&seconds, &tm);
 	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(to, CLOCK_ISO_MAX, "%.19s.%03dZ", date, (int)(calendar_ms - seconds * 1000));
+	snprintf(to, CLOCK_ISO_MAX, "%.19s.%03dZ", date, (int)(ms - seconds * 1000));
 }
 
 void clock_compact(char to[CLOCK_COMPACT_MAX], int64_t calendar_ms)
 {
-	time_t seconds = floor_seconds(calendar_ms + 999);
+	time_t seconds = floor_seconds(clamp(calendar_ms) + 999);
 	struct tm tm;
 
 	gmtime_r(&seconds, &tm);

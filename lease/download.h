@@ -16,7 +16,7 @@
 #include "lease/engine.h"
 
 #define DOWNLOAD_KEY_MAX  192
-#define DOWNLOAD_SIZE_MAX (4u * 1024u * 1024u) /* the longest rendered file */
+#define DOWNLOAD_SIZE_MAX (4ul * 1024 * 1024) /* the longest rendered file */
 
 enum download_property {
 	PROPERTY_ACCESS_KEY_ID,

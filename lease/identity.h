@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lease/clock.h"
 #include "lease/error.h"
 #include "lease/journal.h"
 
@@ -25,7 +26,8 @@ void identity_daemon_id(char to[DAEMON_ID_MAX], const char *machine_id, const ch
 int identity_user_path(char to[IAM_PATH_MAX], const char *integration_path, const char *daemon_id,
 		       int64_t last_end_ms);
 
-/* The reverse: is this a path that dsec made below integration_path, whose, and until when? */
+/* The reverse: is this a path that dsec made below integration_path, whose, and until when? What is
+ * returned is set only then. */
 bool identity_parse_path(const char *path, const char *integration_path,
 			 char ret_daemon_id[DAEMON_ID_MAX], int64_t *ret_last_end_ms);
 
@@ -35,5 +37,17 @@ bool identity_parse_path(const char *path, const char *integration_path,
 #define IDENTITY_POLICY_PREFIX "doppler-policy-"
 #define IDENTITY_SUFFIX_LENGTH 13
 bool identity_user_name_valid(const char *name);
+
+/* The random part of a name: each of the 62 alphanumerics is as likely as any other. */
+void identity_suffix(char to[IDENTITY_SUFFIX_LENGTH + 1], const struct clock *clock);
+
+/* A new lease's id: a random UUID (version 4). */
+void identity_uuid(char to[LEASE_ID_MAX], const struct clock *clock);
+
+/* The id of the daemon on this machine with this state folder. Makes the folder, and in it
+ * daemon.salt, durably, when they are not there. The caller holds the folder's lock: two daemons
+ * that made the salt at once would differ. */
+int identity_load(char to[DAEMON_ID_MAX], const char *state_folder, const struct clock *clock,
+		  struct dsec_error *err);
 
 #endif

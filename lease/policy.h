@@ -11,13 +11,17 @@
 
 #include "lease/error.h"
 
-#define POLICY_SIZE_MAX 2048 /* IAM: characters of inline policy a user, white space not counted   \
-			      */
+/* IAM's limit on the inline policies of a user, in characters as policy_size counts them. */
+#define POLICY_SIZE_MAX 2048
+
+/* The longest text of a policy that is looked at, white space and all. */
+#define POLICY_TEXT_MAX 131072
 
 /* Parses and compacts a policy document (members' order kept). Refuses what IAM would refuse on
  * sight: no object, no Version 2012-10-17 or 2008-10-17, no Statement, a statement without Effect
  * Allow/Deny, without (Not)Action or without (Not)Resource, a Principal, an unknown member, a Sid
- * that repeats or is not alphanumeric. *ret is for free(). Fails with DSEC_ERROR_INVALID. */
+ * that repeats or is not alphanumeric, a character beyond U+00FF; and more than
+ * POLICY_TEXT_MAX bytes. *ret is for free(). Fails with DSEC_ERROR_INVALID. */
 int policy_compact(char **ret, const char *json, size_t n, struct dsec_error *err);
 
 /* The compact policy (or "" for none) with the dead-man statement, for free():
@@ -26,13 +30,17 @@ int policy_compact(char **ret, const char *json, size_t n, struct dsec_error *er
  * NULL when memory is short. */
 char *policy_with_expiry(const char *compact, int64_t end_ms);
 
-/* Characters as IAM counts them: Unicode characters, white space outside... and inside of strings
- * not counted. */
+/* Characters as IAM counts them: Unicode characters of the document as it is sent, white space
+ * between its parts not counted. IAM's documents do not say whether white space within a string
+ * counts; here it does, so that a policy is rather refused when the configuration is read than when
+ * a reader waits. */
 size_t policy_size(const char *policy);
 
-/* A reason why a user under this policy could undo its own expiry (iam:*, sts:AssumeRole, …:
- * anything that can change users, policies or keys, or assume roles), or NULL. With a permissions
- * boundary nothing is said. The text is static. */
+/* How a user under this policy could undo its own expiry or outlive it ("it allows iam:CreateUser,
+ * which …"), or NULL: an Allow of anything that changes users, policies or keys, or that assumes or
+ * passes a role, whatever its Resource and Condition, unless a Deny without a Condition on all
+ * resources takes it back. A permissions boundary can prevent it, which is for the caller to know.
+ * The text is static. */
 const char *policy_self_undo(const char *compact);
 
 #endif

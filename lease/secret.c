@@ -1,0 +1,321 @@
+#include "lease/secret.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lease/secret_arena.h"
+
+/* With AddressSanitizer, whatever of the arena belongs to no live secret is poisoned. */
+#if defined(__SANITIZE_ADDRESS__)
+#define HAVE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAVE_ASAN 1
+#endif
+#endif
+#ifdef HAVE_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, n)   ((void)(at), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
+#endif
+
+/* The arena is handed out in units, so that a value of an AWS key's size wastes little and no two
+ * secrets share one of AddressSanitizer's granules. */
+#define UNIT_SIZE 16
+
+enum { UNIT_FREE, UNIT_TAKEN };
+
+struct secret {
+	atomic_uint refs;
+	size_t size;
+	size_t unit;
+	struct secret *next; /* among the returned ones */
+};
+
+/* All bookkeeping lies outside the arena: the arena holds secret bytes and zeroes, and an overflow
+ * in it can neither be mistaken for a header nor destroy one. */
+static struct {
+	const char *kind;
+	unsigned char *bytes;
+	size_t n_units;
+	unsigned char *units; /* UNIT_FREE or UNIT_TAKEN; touched in secret_new alone */
+	atomic_size_t used;
+	/* Wiped secrets whose units secret_new is to take back. Others only push and secret_new
+	 * takes all at once, so a pointer can never come back while somebody compares with it. */
+	_Atomic(struct secret *) returned;
+	atomic_flag in_secret_new;
+} arena = {.kind = "none", .in_secret_new = ATOMIC_FLAG_INIT};
+
+static size_t units_of(size_t n)
+{
+	return n == 0 ? 1 : (n + UNIT_SIZE - 1) / UNIT_SIZE;
+}
+
+static unsigned char *bytes_of(const struct secret *secret)
+{
+	return arena.bytes + secret->unit * UNIT_SIZE;
+}
+
+/* Where locking needs no privilege it is counted against the soft limit, which any process may
+ * raise up to the hard one. Failure shows in what is tried next. */
+static void raise_lock_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_MEMLOCK, &limit);
+	}
+}
+
+/* Pages outside the kernel's direct map: not even the kernel reads them by accident, /proc/PID/mem
+ * and ptrace(2) do not reach them, they are never swapped nor dumped. While they are held the
+ * machine cannot hibernate. NULL where there is no memfd_secret(2) (before Linux 5.14, before 6.5
+ * unless secretmem.enable=1) or RLIMIT_MEMLOCK is in the way. */
+static void *map_secretmem(size_t bytes)
+{
+#ifdef SYS_memfd_secret
+	/* Its manual page says FD_CLOEXEC, to which the kernel answers EINVAL. */
+	int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+
+	void *at = MAP_FAILED;
+	if (ftruncate(fd, (off_t)bytes) == 0)
+		at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return at == MAP_FAILED ? NULL : at;
+#else
+	return NULL;
+#endif
+}
+
+static void *map_locked(size_t bytes)
+{
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		return NULL;
+	/* Not mlock(3), which the sanitizers replace with a function that does nothing. */
+	if (mlock2(at, bytes, 0) < 0 || madvise(at, bytes, MADV_DONTDUMP) < 0) {
+		int error = errno;
+		munmap(at, bytes);
+		errno = error;
+		return NULL;
+	}
+	return at;
+}
+
+int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct dsec_error *err)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	assert(!arena.bytes);
+	assert(bytes > 0 && bytes <= SIZE_MAX / 2);
+	bytes = (bytes + page - 1) / page * page;
+
+	unsigned char *units = calloc(bytes / UNIT_SIZE, 1);
+	if (!units)
+		return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "out of memory");
+
+	raise_lock_limit();
+	void *at = source == SECRET_ARENA_BEST ? map_secretmem(bytes) : NULL;
+	const char *kind = "memfd_secret";
+	if (!at) {
+		at = map_locked(bytes);
+		kind = "locked memory";
+	}
+	/* A forked child gets no arena: the pages of memfd_secret would be shared with it, so that
+	 * its unref would wipe its parent's secrets, and a copy of locked memory is not locked.
+	 * What forks (a daemon going to the background) does it before this. */
+	if (!at || madvise(at, bytes, MADV_DONTFORK) < 0) {
+		int error = errno;
+		if (at)
+			munmap(at, bytes);
+		free(units);
+		return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
+				      "cannot lock %zu KiB of memory for secrets: %s (the limit is "
+				      "RLIMIT_MEMLOCK: ulimit -l, LimitMEMLOCK=)",
+				      bytes / 1024, strerror(error));
+	}
+	/* Every page is taken now: a page fault that finds no memory later has nobody to tell. */
+	secret_wipe(at, bytes);
+	ASAN_POISON_MEMORY_REGION(at, bytes);
+
+	arena.bytes = at;
+	arena.units = units;
+	arena.n_units = bytes / UNIT_SIZE;
+	arena.kind = kind;
+	return 0;
+}
+
+int secret_arena_init(size_t bytes, struct dsec_error *err)
+{
+	return secret_arena_init_from(SECRET_ARENA_BEST, bytes, err);
+}
+
+static void take_back_returned(void)
+{
+	struct secret *secret = atomic_exchange(&arena.returned, NULL);
+
+	while (secret) {
+		struct secret *next = secret->next;
+		memset(arena.units + secret->unit, UNIT_FREE, units_of(secret->size));
+		free(secret);
+		secret = next;
+	}
+}
+
+void secret_arena_finish(void)
+{
+	if (!arena.bytes)
+		return;
+	take_back_returned();
+	ASAN_UNPOISON_MEMORY_REGION(arena.bytes, arena.n_units * UNIT_SIZE);
+	secret_wipe(arena.bytes, arena.n_units * UNIT_SIZE);
+	munmap(arena.bytes, arena.n_units * UNIT_SIZE);
+	free(arena.units);
+	arena.bytes = NULL;
+	arena.units = NULL;
+	arena.n_units = 0;
+	arena.kind = "none";
+	atomic_store(&arena.used, 0);
+}
+
+const char *secret_arena_kind(void)
+{
+	return arena.kind;
+}
+
+size_t secret_arena_used(void)
+{
+	return atomic_load(&arena.used);
+}
+
+/* Reads also what is poisoned: what is looked for should be nowhere, least of all there. */
+__attribute__((no_sanitize("address"))) int secret_arena_contains(const void *bytes, size_t n)
+{
+	const unsigned char *wanted = bytes;
+	size_t size = arena.n_units * UNIT_SIZE;
+
+	for (size_t at = 0; at + n <= size; at++) {
+		size_t same = 0;
+		while (same < n && arena.bytes[at + same] == wanted[same])
+			same++;
+		if (same == n)
+			return 1;
+	}
+	return 0;
+}
+
+/* First fit. Neighbours that are free are one run without further ado: there is nothing to merge.
+ */
+static unsigned char *find_units(size_t n)
+{
+	unsigned char *at = arena.units, *end = arena.units + arena.n_units;
+
+	while ((at = memchr(at, UNIT_FREE, (size_t)(end - at))) && (size_t)(end - at) >= n) {
+		unsigned char *taken = memchr(at, UNIT_TAKEN, n);
+		if (!taken)
+			return at;
+		at = taken;
+	}
+	return NULL;
+}
+
+static struct secret *allocate(size_t n)
+{
+	unsigned char *units = find_units(units_of(n));
+	if (!units)
+		return NULL;
+	struct secret *secret = malloc(sizeof(*secret));
+	if (!secret)
+		return NULL;
+	*secret = (struct secret){.refs = 1, .size = n, .unit = (size_t)(units - arena.units)};
+	memset(units, UNIT_TAKEN, units_of(n));
+	atomic_fetch_add(&arena.used, units_of(n) * UNIT_SIZE);
+	return secret;
+}
+
+int secret_new(struct secret **ret, const void *bytes, size_t n, struct dsec_error *err)
+{
+	assert(arena.bytes);
+	if (n > SECRET_SIZE_MAX)
+		return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
+				      "a secret of %zu bytes is longer than the %u that fit", n,
+				      SECRET_SIZE_MAX);
+
+	/* The thread may change, but never may two be here at once. */
+	bool entered = !atomic_flag_test_and_set(&arena.in_secret_new);
+	assert(entered);
+	take_back_returned();
+	struct secret *secret = allocate(n);
+	atomic_flag_clear(&arena.in_secret_new);
+	if (!secret)
+		return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
+				      "the memory for secrets is full: %zu of %zu bytes are used, "
+				      "and %zu more do not fit",
+				      secret_arena_used(), arena.n_units * UNIT_SIZE, n);
+
+	ASAN_UNPOISON_MEMORY_REGION(bytes_of(secret), n);
+	if (n > 0)
+		memcpy(bytes_of(secret), bytes, n);
+	*ret = secret;
+	return 0;
+}
+
+struct secret *secret_ref(struct secret *secret)
+{
+	unsigned before = atomic_fetch_add_explicit(&secret->refs, 1, memory_order_relaxed);
+	assert(before > 0);
+	return secret;
+}
+
+struct secret *secret_unref(struct secret *secret)
+{
+	if (!secret)
+		return NULL;
+
+	unsigned before = atomic_fetch_sub_explicit(&secret->refs, 1, memory_order_acq_rel);
+	assert(before > 0);
+	if (before > 1)
+		return NULL;
+
+	secret_wipe(bytes_of(secret), secret->size);
+	ASAN_POISON_MEMORY_REGION(bytes_of(secret), units_of(secret->size) * UNIT_SIZE);
+	atomic_fetch_sub(&arena.used, units_of(secret->size) * UNIT_SIZE);
+	secret->next = atomic_load(&arena.returned);
+	while (!atomic_compare_exchange_weak(&arena.returned, &secret->next, secret))
+		;
+	return NULL;
+}
+
+size_t secret_size(const struct secret *secret)
+{
+	return secret->size;
+}
+
+size_t secret_copy(const struct secret *secret, size_t offset, void *to, size_t n)
+{
+	if (offset >= secret->size)
+		return 0;
+	if (n > secret->size - offset)
+		n = secret->size - offset;
+	memcpy(to, bytes_of(secret) + offset, n);
+	return n;
+}
+
+void secret_wipe(void *bytes, size_t n)
+{
+	if (bytes)
+		explicit_bzero(bytes, n);
+}

@@ -1,0 +1,23 @@
+/*
+ * secret_arena.h: the arena behind secret.h, for its tests alone: where it came from and what lies
+ * in it.
+ */
+#ifndef DSEC_LEASE_SECRET_ARENA_H
+#define DSEC_LEASE_SECRET_ARENA_H
+
+#include <stddef.h>
+
+#include "lease/error.h"
+
+enum secret_arena_source {
+	SECRET_ARENA_BEST,   /* memfd_secret(2), else locked memory */
+	SECRET_ARENA_LOCKED, /* as on a kernel without memfd_secret(2) */
+};
+
+/* secret_arena_init, told where to take the memory from. */
+int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct dsec_error *err);
+
+/* Is this text anywhere in the arena? */
+int secret_arena_contains(const void *bytes, size_t n);
+
+#endif
