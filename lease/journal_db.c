@@ -100,6 +100,20 @@ static int damaged(const struct journal_db *db, const char *how, struct dsec_err
 	return -EUCLEAN;
 }
 
+/* The errno behind SQLite's last error, or 0. The connection does not know what failed in a commit;
+ * the log itself does. */
+static int system_errno(const struct journal_db *db)
+{
+	sqlite3_file *log = NULL;
+	int error = sqlite3_system_errno(db->db);
+
+	if (error == 0 &&
+	    sqlite3_file_control(db->db, NULL, SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
+	    log && log->pMethods)
+		log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+	return error;
+}
+
 /* What SQLite's last error means for us. */
 static int failed(const struct journal_db *db, struct dsec_error *err)
 {
@@ -107,8 +121,8 @@ static int failed(const struct journal_db *db, struct dsec_error *err)
 	const char *text = sqlite3_errmsg(db->db);
 
 	/* The other codes leave an older errno standing. */
-	if ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && sqlite3_system_errno(db->db) != 0)
-		text = strerror(sqlite3_system_errno(db->db));
+	if ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && system_errno(db) != 0)
+		text = strerror(system_errno(db));
 	switch (code) {
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
