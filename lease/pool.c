@@ -152,8 +152,9 @@ static bool in_catalog(const struct pool *pool)
 {
 	const struct config *config =
 		catalog_config(pool->engine->catalog, pool->project, pool->config);
+	size_t index;
 
-	return config && config_dynamic(config, pool->secret, NULL);
+	return config && config_dynamic(config, pool->secret, &index);
 }
 
 static void unconfigure(struct pool *pool)
