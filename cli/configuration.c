@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "aws/aws.h"
 #include "cli/log.h"
 #include "lease/alloc.h"
 
@@ -16,7 +17,7 @@
 #define ARENA_CREDENTIALS (256u * 1024u)
 #define ARENA_FILES       4
 
-static int make_secret_memory(const char *file, struct dsec_error *err)
+static int prepare_secrets(const char *file, struct dsec_error *err)
 {
 	static bool made;
 	struct stat st = {0};
@@ -25,9 +26,13 @@ static int make_secret_memory(const char *file, struct dsec_error *err)
 		return 0;
 	if (stat(file, &st) < 0 || st.st_size > (off_t)CATALOG_FILE_SIZE_MAX)
 		st.st_size = 0; /* it will not be read either */
-	int r = secret_arena_init((size_t)ARENA_LEASES * ARENA_A_LEASE + ARENA_CREDENTIALS +
-					  ARENA_FILES * (size_t)st.st_size,
-				  err);
+	/* First of all, since libraries that have allocated cannot be made to wipe. */
+	int r = aws_global_init(err);
+	if (r < 0)
+		return r;
+	r = secret_arena_init((size_t)ARENA_LEASES * ARENA_A_LEASE + ARENA_CREDENTIALS +
+				      ARENA_FILES * (size_t)st.st_size,
+			      err);
 	if (r == 0)
 		made = true;
 	return r;
@@ -53,8 +58,8 @@ struct catalog *configuration_load(const char *file)
 	struct catalog *catalog = NULL;
 	struct dsec_error err;
 
-	if (make_secret_memory(file, &err) < 0) {
-		log_error(LOG_ERR, &err, "secret memory");
+	if (prepare_secrets(file, &err) < 0) {
+		log_error(LOG_ERR, &err, NULL);
 	} else {
 		catalog_system_init(&system);
 		if (catalog_load(&catalog, file, &system, problems) < 0)

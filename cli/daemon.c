@@ -233,8 +233,6 @@ static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_e
 
 	int r = take_signals(daemon, err);
 	if (r == 0)
-		r = aws_global_init(err);
-	if (r == 0)
 		r = aws_new(&daemon->aws, &system_clock, err);
 	if (r == 0)
 		r = daemon_audit(daemon, daemon->catalog, err);
