@@ -11,9 +11,8 @@
 
 #include "lease/error.h"
 
-#define POLICY_SIZE_MAX                                                                            \
-	2048 /* IAM: characters of inline policy a user, white space not counted                   \
-	      */
+#define POLICY_SIZE_MAX 2048 /* IAM: characters of inline policy a user, white space not counted   \
+			      */
 
 /* Parses and compacts a policy document (members' order kept). Refuses what IAM would refuse on
  * sight: no object, no Version 2012-10-17 or 2008-10-17, no Statement, a statement without Effect
