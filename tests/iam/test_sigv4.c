@@ -17,7 +17,7 @@
 	"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/" scope                        \
 	"/aws4_request, SignedHeaders=" names ", Signature=" signature
 
-static struct header list_users_headers[] = {
+static const struct header list_users_headers[] = {
 	{"authorization", CLAIM("iam", "content-type;host;x-amz-date", LIST_USERS_SIGNATURE)},
 	{"content-type", "application/x-www-form-urlencoded; charset=utf-8"},
 	{"host", "iam.amazonaws.com"},
@@ -145,7 +145,7 @@ static void assert_verdict_with(size_t index, const char *value, enum sigv4_verd
 	char reason[SIGV4_REASON_MAX];
 
 	memcpy(headers, list_users_headers, sizeof(headers));
-	headers[index].value = (char *)value;
+	headers[index].value = value;
 	request.headers = headers;
 	assert_int_equal(verify(&request, SECRET, NOW_MS, reason), right);
 }
