@@ -47,6 +47,16 @@ const struct clock system_clock = {
 	.random_bytes = system_random_bytes,
 };
 
+/* The forms have room for years of four digits. What lies beyond (DSEC_NEVER, say) becomes the
+ * first or the last moment that they can tell. */
+#define FIRST_MS INT64_C(-30610224000000) /* 1000-01-01T00:00:00Z */
+#define LAST_MS  INT64_C(253402300799000) /* 9999-12-31T23:59:59Z */
+
+static int64_t clamp(int64_t ms)
+{
+	return ms < FIRST_MS ? FIRST_MS : ms > LAST_MS ? LAST_MS : ms;
+}
+
 static int64_t floor_seconds(int64_t ms)
 {
 	return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000);
@@ -54,39 +64,53 @@ static int64_t floor_seconds(int64_t ms)
 
 void clock_iso(char to[CLOCK_ISO_MAX], int64_t calendar_ms)
 {
-	time_t seconds = floor_seconds(calendar_ms);
+	int64_t ms = clamp(calendar_ms);
+	time_t seconds = floor_seconds(ms);
 	struct tm tm;
 	char date[CLOCK_ISO_MAX];
 
 	gmtime_r(&seconds, &tm);
 	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(to, CLOCK_ISO_MAX, "%.19s.%03dZ", date, (int)(calendar_ms - seconds * 1000));
+	snprintf(to, CLOCK_ISO_MAX, "%.19s.%03dZ", date, (int)(ms - seconds * 1000));
 }
 
 void clock_compact(char to[CLOCK_COMPACT_MAX], int64_t calendar_ms)
 {
-	time_t seconds = floor_seconds(calendar_ms + 999);
+	time_t seconds = floor_seconds(clamp(calendar_ms) + 999);
 	struct tm tm;
 
 	gmtime_r(&seconds, &tm);
 	strftime(to, CLOCK_COMPACT_MAX, "%Y%m%dT%H%M%SZ", &tm);
 }
 
+/* What is no digit gives some number, too. */
+static int number(const char *text, int n_digits)
+{
+	int n = 0;
+
+	for (int i = 0; i < n_digits; i++)
+		n = n * 10 + (text[i] - '0');
+	return n;
+}
+
 int clock_parse_compact(const char *text, int64_t *ret_calendar_ms)
 {
-	struct tm tm = {0}, back;
 	char again[CLOCK_COMPACT_MAX];
+	struct tm back;
 
 	if (strlen(text) != CLOCK_COMPACT_MAX - 1)
 		return -EINVAL;
-	if (sscanf(text, "%4d%2d%2dT%2d%2d%2dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
-		   &tm.tm_min, &tm.tm_sec) != 6)
-		return -EINVAL;
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
+	struct tm tm = {
+		.tm_year = number(text, 4) - 1900,
+		.tm_mon = number(text + 4, 2) - 1,
+		.tm_mday = number(text + 6, 2),
+		.tm_hour = number(text + 9, 2),
+		.tm_min = number(text + 11, 2),
+		.tm_sec = number(text + 13, 2),
+	};
 	time_t seconds = timegm(&tm);
-	/* Written again, it must be the same text: this refuses the 31st of February, signs and
-	 * blanks. */
+	/* Written again, it must be the same text: this refuses the 31st of February and whatever
+	 * is not a digit. */
 	gmtime_r(&seconds, &back);
 	strftime(again, sizeof(again), "%Y%m%dT%H%M%SZ", &back);
 	if (strcmp(text, again) != 0)
