@@ -241,7 +241,7 @@ int journal_db_read(struct journal_db *db, journal_each *each, void *arg, struct
 /* 0: an empty file. */
 static int read_version(struct journal_db *db, int64_t *ret_version, struct dsec_error *err)
 {
-	int64_t version, tables;
+	int64_t version = 0, tables = 0;
 
 	int r = query_number(db, "PRAGMA user_version", &version, err);
 	if (r == 0)
@@ -325,7 +325,7 @@ static int make_file(struct journal_db *db, struct dsec_error *err)
 static int connect_writer(struct journal_db *db, enum journal_opened *ret_opened,
 			  struct dsec_error *err)
 {
-	int64_t version;
+	int64_t version = 0;
 
 	int r = make_file(db, err);
 	if (r == 0)
@@ -380,12 +380,15 @@ static int set_aside(struct journal_db *db, struct dsec_error *err)
 static int journal_db_new(struct journal_db **ret, const char *folder, struct dsec_error *err)
 {
 	struct journal_db *db = calloc(1, sizeof(*db));
-	if (!db)
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "out of memory");
+	if (!db) {
+		dsec_error_set(err, DSEC_ERROR_FAULT, "out of memory");
+		return -ENOMEM;
+	}
 	if (snprintf(db->file, sizeof(db->file), "%s/" JOURNAL_FILE, folder) >=
 	    (int)sizeof(db->file)) {
 		free(db);
-		return dsec_error_set(err, DSEC_ERROR_INVALID, "%s: the name is too long", folder);
+		dsec_error_set(err, DSEC_ERROR_INVALID, "%s: the name is too long", folder);
+		return -ENAMETOOLONG;
 	}
 	*ret = db;
 	return 0;
@@ -395,7 +398,7 @@ int journal_db_open(struct journal_db **ret, const char *folder, enum journal_op
 		    struct dsec_error *err)
 {
 	struct journal_db *db;
-	enum journal_opened opened;
+	enum journal_opened opened = JOURNAL_NEW;
 
 	int fd = state_folder_open(folder, err);
 	if (fd < 0)
@@ -429,7 +432,7 @@ int journal_db_open(struct journal_db **ret, const char *folder, enum journal_op
 int journal_db_open_reader(struct journal_db **ret, const char *folder, struct dsec_error *err)
 {
 	struct journal_db *db;
-	int64_t version;
+	int64_t version = 0;
 
 	int r = journal_db_new(&db, folder, err);
 	if (r < 0)

@@ -40,9 +40,13 @@ static int set_up(void **state)
 
 	if (!fixture)
 		return -1;
-	strcpy(fixture->folder, "/tmp/dsec-test-journal-XXXXXX");
-	if (!mkdtemp(fixture->folder))
-		return -1;
+	/* In memory where that can be: thousands of syncs are made, and none is cut off. */
+	snprintf(fixture->folder, sizeof(fixture->folder), "/dev/shm/dsec-test-journal-XXXXXX");
+	if (!mkdtemp(fixture->folder)) {
+		snprintf(fixture->folder, sizeof(fixture->folder), "/tmp/dsec-test-journal-XXXXXX");
+		if (!mkdtemp(fixture->folder))
+			return -1;
+	}
 	snprintf(fixture->file, sizeof(fixture->file), "%s/journal.db", fixture->folder);
 	*state = fixture;
 	return 0;
@@ -101,13 +105,24 @@ static void make_record(struct journal_record *record, int lease, enum journal_s
 	snprintf(record->user, sizeof(record->user), "Doppler-Dynamic-%013d", lease);
 }
 
+/* -1 for an id that make_record does not give. */
+static int lease_of(const struct journal_record *record)
+{
+	static const char front[] = "lease-";
+	char *end;
+
+	if (strncmp(record->lease_id, front, strlen(front)) != 0)
+		return -1;
+	long lease = strtol(record->lease_id + strlen(front), &end, 10);
+	return *end || lease < 0 || lease >= N_LEASES ? -1 : (int)lease;
+}
+
 static void collect(void *arg, const struct journal_record *record)
 {
 	struct contents *contents = arg;
-	int lease;
+	int lease = lease_of(record);
 
-	if (sscanf(record->lease_id, "lease-%d", &lease) != 1 || lease < 0 || lease >= N_LEASES ||
-	    contents->present[lease]) {
+	if (lease < 0 || contents->present[lease]) {
 		contents->n_others++;
 		return;
 	}
@@ -117,10 +132,24 @@ static void collect(void *arg, const struct journal_record *record)
 
 static void apply(struct contents *contents, const struct journal_record *record)
 {
-	int lease = atoi(record->lease_id + strlen("lease-"));
+	int lease = lease_of(record);
 
+	assert_true(lease >= 0);
 	contents->present[lease] = record->state != JOURNAL_GONE;
 	contents->records[lease] = *record;
+}
+
+static bool same_record(const struct journal_record *a, const struct journal_record *b)
+{
+	return strcmp(a->lease_id, b->lease_id) == 0 && a->state == b->state &&
+	       strcmp(a->integration, b->integration) == 0 && strcmp(a->project, b->project) == 0 &&
+	       strcmp(a->config, b->config) == 0 && strcmp(a->secret, b->secret) == 0 &&
+	       strcmp(a->user, b->user) == 0 && strcmp(a->path, b->path) == 0 &&
+	       strcmp(a->policy_name, b->policy_name) == 0 && strcmp(a->arn, b->arn) == 0 &&
+	       strcmp(a->access_key_id, b->access_key_id) == 0 &&
+	       strcmp(a->reason, b->reason) == 0 && a->fingerprint == b->fingerprint &&
+	       a->ttl_ms == b->ttl_ms && a->start_ms == b->start_ms &&
+	       a->expires_ms == b->expires_ms && a->last_end_ms == b->last_end_ms;
 }
 
 static bool same_contents(const struct contents *one, const struct contents *two)
@@ -129,8 +158,7 @@ static bool same_contents(const struct contents *one, const struct contents *two
 
 	for (int i = 0; i < N_LEASES; i++)
 		same = same && one->present[i] == two->present[i] &&
-		       (!one->present[i] ||
-			memcmp(&one->records[i], &two->records[i], sizeof(one->records[i])) == 0);
+		       (!one->present[i] || same_record(&one->records[i], &two->records[i]));
 	return same;
 }
 
@@ -222,7 +250,8 @@ static void every_member_of_a_record_comes_back(void **state)
 	memset(record.policy_name, '\'', sizeof(record.policy_name) - 1);
 	memset(record.arn, 'a', sizeof(record.arn) - 1);
 	memset(record.access_key_id, '0', sizeof(record.access_key_id) - 1);
-	strcpy(record.reason, "failed: \"'; DROP TABLE lease; -- \303\274 \377\n");
+	snprintf(record.reason, sizeof(record.reason), "%s",
+		 "failed: \"'; DROP TABLE lease; -- \303\274 \377\n");
 	record.fingerprint = UINT64_MAX;
 	record.ttl_ms = 0;
 	record.start_ms = -1;
@@ -388,7 +417,9 @@ static void nobody_else_may_read_it(void **state)
 	assert_non_null(strstr(err.message, fixture->folder));
 }
 
-/* Another process: this program, started again with "read" or "write". */
+/* Another process: this program, started again with "read". */
+
+static const char *program;
 
 static int run_reader(const char *folder)
 {
@@ -417,7 +448,7 @@ static void read_elsewhere(const char *folder, char *to, size_t size)
 	pid_t pid = fork();
 	if (pid == 0) {
 		dup2(pipe_fds[1], STDOUT_FILENO);
-		execl("/proc/self/exe", "test_journal", "read", folder, (char *)NULL);
+		execl(program, program, "read", folder, (char *)NULL);
 		_exit(127);
 	}
 	close(pipe_fds[1]);
@@ -436,8 +467,7 @@ static void live_journal_can_be_read_from_another_process(void **state)
 	char text[1024];
 
 	read_elsewhere(fixture->folder, text, sizeof(text));
-	snprintf(text + strlen(text), sizeof(text) - strlen(text), "|");
-	assert_memory_equal(text, "-2 there is no ", 15);
+	assert_non_null(strstr(text, "-2 there is no "));
 
 	open_journal(fixture, &contents);
 	must_write_state(fixture, 0, JOURNAL_ACTIVE);
@@ -671,6 +701,25 @@ static void failed_group_leaves_nothing_behind(void **state)
 	}
 }
 
+/* A power cut takes what is not synced: no answer may come without one. */
+static void record_is_not_durable_before_the_disk_says_so(void **state)
+{
+	struct fixture *fixture = *state;
+	struct contents contents;
+	struct journal_record record;
+
+	fault_vfs_register();
+	open_journal(fixture, &contents);
+	must_write_state(fixture, 0, JOURNAL_ACTIVE);
+	fault_vfs_arm_syncs(SQLITE_IOERR_FSYNC);
+	for (int each = JOURNAL_INTENDED; each <= JOURNAL_GONE; each++) {
+		make_record(&record, 0, (enum journal_state)each);
+		assert_true(write_record(fixture->journal, &record).is_failed);
+	}
+	fault_vfs_disarm();
+	must_write_state(fixture, 1, JOURNAL_INTENDED);
+}
+
 static void failing_open_is_told_and_harms_nothing(void **state)
 {
 	struct fixture *fixture = *state;
@@ -708,10 +757,10 @@ static void mount_small_disk(struct fixture *fixture)
 	if (geteuid() != 0)
 		skip();
 	if (!alone &&
-	    (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0))
+	    (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0))
 		skip();
 	alone = true;
-	assert_int_equal(mount("tmpfs", fixture->folder, "tmpfs", 0, "size=512k,mode=0700"), 0);
+	assert_int_equal(mount("none", fixture->folder, "tmpfs", 0, "size=512k,mode=0700"), 0);
 }
 
 static void full_disk_stops_new_leases_and_endangers_no_old_one(void **state)
@@ -770,13 +819,13 @@ static void read_only_disk_is_said(void **state)
 	open_journal(fixture, &contents);
 	must_write_state(fixture, 0, JOURNAL_ACTIVE);
 	close_journal(fixture);
-	assert_int_equal(mount(NULL, fixture->folder, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	assert_int_equal(mount("none", fixture->folder, "none", MS_REMOUNT | MS_RDONLY, NULL), 0);
 	assert_int_equal(journal_sqlite_open(&fixture->journal, fixture->folder, collect, &contents,
 					     &fixture->opened, &err),
 			 -ENOSPC);
 	assert_non_null(strstr(err.message, fixture->file));
 	assert_non_null(strstr(err.message, "Read-only file system"));
-	assert_int_equal(mount(NULL, fixture->folder, NULL, MS_REMOUNT, NULL), 0);
+	assert_int_equal(mount("none", fixture->folder, "none", MS_REMOUNT, NULL), 0);
 	open_journal(fixture, &contents);
 	assert_true(contents.present[0]);
 }
@@ -802,8 +851,7 @@ static void refused_write_is_told_with_its_cause(void **state)
 	assert_true(answer.is_failed);
 	assert_int_equal(answer.err.kind, DSEC_ERROR_NO_SPACE);
 	assert_non_null(strstr(answer.err.message, fixture->file));
-	if (!strstr(answer.err.message, "File too large"))
-		fail_msg("%s", answer.err.message);
+	assert_non_null(strstr(answer.err.message, "File too large"));
 	must_write(fixture->journal, &record);
 }
 
@@ -975,6 +1023,7 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "read") == 0)
 		return run_reader(argv[2]);
+	program = argv[0];
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
@@ -991,6 +1040,7 @@ int main(int argc, char **argv)
 		TEST(journal_of_a_killed_daemon_can_be_read),
 		TEST(failed_write_is_told_and_the_next_one_tried),
 		TEST(failed_group_leaves_nothing_behind),
+		TEST(record_is_not_durable_before_the_disk_says_so),
 		TEST(failing_open_is_told_and_harms_nothing),
 		TEST(full_disk_stops_new_leases_and_endangers_no_old_one),
 		TEST(read_only_disk_is_said),
