@@ -46,8 +46,8 @@ def configuration(**secret):
 
 
 class Mounting(unittest.TestCase):
-    def dsec(self, **members):
-        return Dsec(self, configuration(), **members)
+    def dsec(self):
+        return Dsec(self, configuration())
 
     def refused(self, dsec, *sentences):
         result = dsec.try_mount()
