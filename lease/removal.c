@@ -166,6 +166,8 @@ static void next_arn(struct removal *removal)
 {
 	if (removal->at < removal->user.n_policy_arns)
 		submit(removal, REMOVAL_DETACH);
+	else if (!removal->user.known)
+		begin_pass(removal, OWN_KINDS, 0);
 	else if (removal->user.policy_name && !removal->allow_left)
 		submit(removal, REMOVAL_UNPOLICE);
 	else
@@ -176,10 +178,6 @@ static void take_apart(struct removal *removal)
 {
 	if (removal->user.access_key_id)
 		limiter_submit(removal->limiter, &removal->key_call, LIMITER_KEYS);
-	if (!removal->user.known) {
-		begin_pass(removal, OWN_KINDS, 0);
-		return;
-	}
 	removal->at = 0;
 	removal->allow_left = false;
 	next_arn(removal);
@@ -264,6 +262,8 @@ static bool pass_over(const struct removal *removal, const struct dsec_error *er
 	return !limiter_transient(err) || removal->call.failures >= REMOVAL_STEP_TRIES;
 }
 
+/* The step has not done what it was for, or cannot vouch for it: IAM may say NoSuchEntity of what
+ * is there, as long as the user is young. */
 static void note_left(struct removal *removal)
 {
 	bool listed = removal->step == REMOVAL_LIST || removal->step == REMOVAL_TAKE;
@@ -284,6 +284,8 @@ static void done(struct limiter_call *call, const struct provider_answer *answer
 		       (err->kind == DSEC_ERROR_CONFLICT && removal->step == REMOVAL_DELETE);
 
 	if (settled) {
+		if (err && removal->step != REMOVAL_TAKE)
+			note_left(removal);
 		go_on(removal, answer, err);
 		return;
 	}

@@ -47,12 +47,14 @@ struct removal_user {
 	 * exist, or whose name may be another's. NULL: it is ours for certain. */
 	const char *look_path;
 	const char *access_key_id; /* NULL: unknown; what keys there are is listed */
-	/* What dsec put on it is known, so that it needs no listing: policy_name (NULL: none) and
-	 * the ARNs. */
-	bool known;
-	const char *policy_name;
+	/* The managed policies that dsec may have attached: taken away by name, since a list may
+	 * not show yet what allows, and then the Deny would go first. */
 	const char *const *policy_arns;
 	size_t n_policy_arns;
+	/* All that dsec put on it is known (policy_name is the inline policy, NULL: none), so that
+	 * it needs no listing. */
+	bool known;
+	const char *policy_name;
 };
 
 enum removal_step {
