@@ -11,7 +11,9 @@ def call(endpoint, action, key, service="iam", region="us-east-1", **parameters)
     fields = {"Action": action, "Version": VERSIONS[service], **parameters}
     lines = [f'url = "{endpoint}/"', f'aws-sigv4 = "aws:amz:{region}:{service}"',
              f'user = "{key[0]}:{key[1]}"', 'write-out = "\\n%{http_code}"', "max-time = 20",
-             "silent", "show-error", 'noproxy = "*"']
+             "silent", "show-error", 'noproxy = "*"',
+             # libcurl signs the headers that it is given, and AWS wants this one signed.
+             'header = "Content-Type: application/x-www-form-urlencoded"']
     lines += [f'data-urlencode = "{name}={value}"' for name, value in fields.items()]
     # By stdin: what stands in argv can be read by everybody.
     result = subprocess.run(["curl", "--config", "-"], input="\n".join(lines), text=True,
