@@ -312,7 +312,10 @@ void principal_remove(struct principal *principal)
 	if (!principal->account)
 		return; /* until a configuration names its integration again */
 	principal->removal.limiter = &principal->account->limiter;
-	*user = (struct removal_user){.name = record->user};
+	*user = (struct removal_user){
+		.name = record->user,
+		.settled_at = principal->settled_at,
+	};
 	if (!principal->user_certain)
 		user->look_path = record->path;
 	if (record->access_key_id[0] && !principal->key_unknown)

@@ -43,7 +43,8 @@ static void begin_recalled(struct principal *principal)
 	const struct pool *pool = principal->pool;
 	const struct journal_record *record = &principal->record;
 
-	if (record->access_key_id[0])
+	/* Its lease is for the observer, who is told of its end; one that never was has none. */
+	if (record->state == JOURNAL_ACTIVE || record->access_key_id[0])
 		principal_set_expiry(principal);
 	if (record->state != JOURNAL_ACTIVE) {
 		principal->state = PRINCIPAL_CREATING; /* or it has ended: not again */

@@ -60,7 +60,7 @@ static void choose_weather(struct sim *sim)
 	weather->reload = 0.02;
 	if (!bad)
 		return;
-	weather->throttled = one_in(sim, 3) ? 0.2 : 0.02;
+	weather->throttled = 0.01;
 	weather->busy = one_in(sim, 3) ? 0.2 : 0.02;
 	weather->lost = one_in(sim, 3) ? 0.15 : 0.02;
 	weather->late = 0.02;
@@ -78,6 +78,10 @@ void sim_choose_life(struct sim *sim)
 	char common[SECRETS_JSON_MAX];
 
 	choose_weather(sim);
+	/* What AWS bears may be less than what is configured: others use the account too. */
+	double bears = one_in(sim, 3) ? rate / 2.0 : 2 * rate;
+
+	bucket_init(&sim->cloud_rate, bears, bears / 1000, sim->world.now_at);
 	if (many)
 		sim->weather.busy_every_ms = 50;
 	sim->uids = many ? 3000 : (unsigned)world_between(&sim->world, 1, 20);
@@ -114,7 +118,9 @@ struct cloud_fate sim_fate(void *arg, const struct provider_call *call)
 	if (world->now_at < sim->outage_until_at) {
 		fate.fails = true;
 		fate.kind = DSEC_ERROR_UNREACHABLE;
-	} else if (world_chance(world, weather->throttled)) {
+	} else if (world_chance(world, weather->throttled) ||
+		   (call->op != PROVIDER_VERIFY_KEY &&
+		    !bucket_take(&sim->cloud_rate, world->now_at))) {
 		fate.fails = true;
 		fate.kind = DSEC_ERROR_THROTTLED;
 	} else if (world_chance(world, weather->busy)) {

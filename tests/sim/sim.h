@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lease/bucket.h"
 #include "lease/engine.h"
 #include "tests/sim/cloud.h"
 #include "tests/sim/disk.h"
@@ -65,7 +66,8 @@ struct sim {
 	int64_t max_ttl_ms;
 
 	struct sim_weather weather;
-	bool calm; /* nothing fails any more, nobody does anything */
+	struct bucket cloud_rate; /* what AWS bears */
+	bool calm;                /* nothing fails any more, nobody does anything */
 	int64_t outage_until_at;
 	struct timer act, revive;
 	int64_t alive_at; /* since when this daemon has run, and the machine has not slept */
