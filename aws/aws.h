@@ -2,13 +2,15 @@
  * aws.h: the provider interface for AWS: IAM and STS over HTTPS.
  *
  * One attempt a call, signed (SigV4, by libcurl), with a deadline and a bound on the answer's size;
- * answers are read with expat and classified by the table in answer.c. Works with AWS, moto and
+ * answers are read with expat and classified by the table in classify.c. Works with AWS, moto and
  * Ceph's RADOS gateway (facts/aws-iam.md). All of an `struct aws` runs on one thread: the owner
  * waits for aws_fd() to become readable or aws_deadline_at() to come, and calls aws_dispatch().
  */
 #ifndef DSEC_AWS_AWS_H
 #define DSEC_AWS_AWS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lease/catalog.h"
@@ -47,9 +49,29 @@ void aws_dispatch(struct aws *aws);
 struct provider *aws_provider(struct aws *aws, struct catalog *catalog,
 			      const struct integration *integration);
 
-/* The IAM policy (pretty-printed JSON, for free()) that the integration's own user needs, limited
- * to its path. `account` may be NULL for any ("*"). With the permissions of GetAccountSummary,
- * SimulatePrincipalPolicy and what `dsec check` asks. */
+/* What the integration's own user must be allowed to do, by what it is done to. */
+struct aws_permissions {
+	const char *name;           /* "DsecUsers", the statement's Sid */
+	const char *const *actions; /* "iam:CreateUser", … */
+	size_t n_actions;
+	const char *const *resources; /* ARNs with wildcards; any of them */
+	size_t n_resources;
+	bool self; /* the resource is the integration's own user, whatever it is called */
+	/* The allowance may be limited to these values of this key of the request's context; NULL:
+	 * it is not. */
+	const char *condition;
+	const char *const *values;
+	size_t n_values;
+};
+
+/* The list of them, as far as the integration's dynamic secrets need them, for
+ * aws_permissions_free. `account` may be NULL for any ("*"). */
+struct aws_permissions *aws_permissions_new(const struct catalog *catalog,
+					    const struct integration *integration,
+					    const char *account, size_t *ret_n);
+struct aws_permissions *aws_permissions_free(struct aws_permissions *permissions, size_t n);
+
+/* The same as an IAM policy: pretty-printed JSON, for free(). */
 char *aws_integration_policy(const struct catalog *catalog, const struct integration *integration,
 			     const char *account);
 

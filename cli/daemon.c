@@ -15,6 +15,7 @@
 #include "cli/left.h"
 #include "cli/log.h"
 #include "cli/notify.h"
+#include "lease/alloc.h"
 
 enum source {
 	SOURCE_SIGNAL,
@@ -73,7 +74,6 @@ static struct provider *find_provider(void *arg, const struct integration *integ
 struct recalled {
 	struct journal_record *records;
 	size_t n, size;
-	bool failed;
 };
 
 static void keep_record(void *arg, const struct journal_record *record)
@@ -81,15 +81,9 @@ static void keep_record(void *arg, const struct journal_record *record)
 	struct recalled *recalled = arg;
 
 	if (recalled->n == recalled->size) {
-		size_t size = recalled->size ? 2 * recalled->size : 16;
-		struct journal_record *larger =
-			reallocarray(recalled->records, size, sizeof(*larger));
-		if (!larger) {
-			recalled->failed = true;
-			return;
-		}
-		recalled->records = larger;
-		recalled->size = size;
+		recalled->size = recalled->size ? 2 * recalled->size : 16;
+		recalled->records = alloc_resized(recalled->records, recalled->size,
+						  sizeof(*recalled->records));
 	}
 	recalled->records[recalled->n++] = *record;
 }
@@ -130,9 +124,6 @@ static int open_journal(struct daemon *daemon, struct recalled *recalled, bool *
 				    recalled, &opened, err);
 	if (r < 0)
 		return r;
-	if (recalled->failed)
-		return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
-				      "the journal is too large for memory");
 	if (opened == JOURNAL_DAMAGED)
 		log_line(LOG_CRIT,
 			 "the journal in %s was damaged and is set aside; it is rebuilt from what "
@@ -242,8 +233,6 @@ static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_e
 
 	int r = take_signals(daemon, err);
 	if (r == 0)
-		r = aws_global_init(err);
-	if (r == 0)
 		r = aws_new(&daemon->aws, &system_clock, err);
 	if (r == 0)
 		r = daemon_audit(daemon, daemon->catalog, err);
@@ -264,10 +253,8 @@ int daemon_start(struct daemon **ret, const struct daemon_options *options, stru
 		 struct dsec_error *err)
 {
 	struct recalled recalled = {0};
-	struct daemon *daemon = malloc(sizeof(*daemon));
+	struct daemon *daemon = alloc_zeroed(1, sizeof(*daemon));
 
-	if (!daemon)
-		return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "out of memory");
 	*daemon = (struct daemon){
 		.options = *options,
 		.catalog = catalog_ref(catalog),

@@ -6,8 +6,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <unistd.h>
+
+#include "lease/alloc.h" /* _cleanup_free_ */
 
 static inline void close_fdp(const int *fd)
 {
@@ -15,12 +16,6 @@ static inline void close_fdp(const int *fd)
 		close(*fd);
 }
 #define _cleanup_fd_ __attribute__((cleanup(close_fdp)))
-
-static inline void freep(void *pointer)
-{
-	free(*(void **)pointer);
-}
-#define _cleanup_free_ __attribute__((cleanup(freep)))
 
 /* The first line, without its end, cut at size; "" where there is none or it cannot be read. */
 void file_first_line(const char *path, char *to, size_t size);

@@ -115,6 +115,7 @@ struct config {
 	size_t n_dynamics;
 	struct access access;
 };
+#define CATALOG_STATICS_MAX  4096
 #define CATALOG_DYNAMICS_MAX 64 /* a set of a config's dynamic secrets fits a 64-bit mask */
 
 struct project {

@@ -12,8 +12,9 @@
 #include "lease/state_folder.h"
 
 #define MACHINE_ID_FILE "/etc/machine-id"
-#define MACHINE_ID_MAX  65 /* machine-id(5) has 32 digits; whatever else is there, this much of it \
-			    */
+#define MACHINE_ID_MAX                                                                             \
+	65 /* machine-id(5) has 32 digits; whatever else is there, this much of it                 \
+	    */
 
 #define SALT_FILE      "daemon.salt"
 #define SALT_FILE_NEW  "daemon.salt.new"

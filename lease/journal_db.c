@@ -100,6 +100,20 @@ static int damaged(const struct journal_db *db, const char *how, struct dsec_err
 	return -EUCLEAN;
 }
 
+/* The errno behind SQLite's last error, or 0. The connection does not know what failed in a commit;
+ * the log itself does. */
+static int system_errno(const struct journal_db *db)
+{
+	sqlite3_file *log = NULL;
+	int error = sqlite3_system_errno(db->db);
+
+	if (error == 0 &&
+	    sqlite3_file_control(db->db, NULL, SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
+	    log && log->pMethods)
+		log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+	return error;
+}
+
 /* What SQLite's last error means for us. */
 static int failed(const struct journal_db *db, struct dsec_error *err)
 {
@@ -107,8 +121,8 @@ static int failed(const struct journal_db *db, struct dsec_error *err)
 	const char *text = sqlite3_errmsg(db->db);
 
 	/* The other codes leave an older errno standing. */
-	if ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && sqlite3_system_errno(db->db) != 0)
-		text = strerror(sqlite3_system_errno(db->db));
+	if ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && system_errno(db) != 0)
+		text = strerror(system_errno(db));
 	switch (code) {
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
@@ -227,7 +241,7 @@ int journal_db_read(struct journal_db *db, journal_each *each, void *arg, struct
 /* 0: an empty file. */
 static int read_version(struct journal_db *db, int64_t *ret_version, struct dsec_error *err)
 {
-	int64_t version, tables;
+	int64_t version = 0, tables = 0;
 
 	int r = query_number(db, "PRAGMA user_version", &version, err);
 	if (r == 0)
@@ -311,7 +325,7 @@ static int make_file(struct journal_db *db, struct dsec_error *err)
 static int connect_writer(struct journal_db *db, enum journal_opened *ret_opened,
 			  struct dsec_error *err)
 {
-	int64_t version;
+	int64_t version = 0;
 
 	int r = make_file(db, err);
 	if (r == 0)
@@ -366,12 +380,15 @@ static int set_aside(struct journal_db *db, struct dsec_error *err)
 static int journal_db_new(struct journal_db **ret, const char *folder, struct dsec_error *err)
 {
 	struct journal_db *db = calloc(1, sizeof(*db));
-	if (!db)
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "out of memory");
+	if (!db) {
+		dsec_error_set(err, DSEC_ERROR_FAULT, "out of memory");
+		return -ENOMEM;
+	}
 	if (snprintf(db->file, sizeof(db->file), "%s/" JOURNAL_FILE, folder) >=
 	    (int)sizeof(db->file)) {
 		free(db);
-		return dsec_error_set(err, DSEC_ERROR_INVALID, "%s: the name is too long", folder);
+		dsec_error_set(err, DSEC_ERROR_INVALID, "%s: the name is too long", folder);
+		return -ENAMETOOLONG;
 	}
 	*ret = db;
 	return 0;
@@ -381,7 +398,7 @@ int journal_db_open(struct journal_db **ret, const char *folder, enum journal_op
 		    struct dsec_error *err)
 {
 	struct journal_db *db;
-	enum journal_opened opened;
+	enum journal_opened opened = JOURNAL_NEW;
 
 	int fd = state_folder_open(folder, err);
 	if (fd < 0)
@@ -415,7 +432,7 @@ int journal_db_open(struct journal_db **ret, const char *folder, enum journal_op
 int journal_db_open_reader(struct journal_db **ret, const char *folder, struct dsec_error *err)
 {
 	struct journal_db *db;
-	int64_t version;
+	int64_t version = 0;
 
 	int r = journal_db_new(&db, folder, err);
 	if (r < 0)

@@ -6,35 +6,11 @@
 #include <string.h>
 
 #include "lease/clock.h"
+#include "lease/json_text.h"
 #include "lease/policy_check.h"
 
 /* Reals are written with the digits that a person wrote them with: 0.1, not 0.10000000000000001. */
 #define DUMP_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(15))
-
-static const char *syntax_error(const json_error_t *error)
-{
-	switch (json_error_code(error)) {
-	case json_error_duplicate_key:
-		return "a member occurs twice";
-	case json_error_premature_end_of_input:
-		return "it ends too early";
-	case json_error_end_of_input_expected:
-		return "something follows its end";
-	case json_error_invalid_utf8:
-		return "it has bytes that are no UTF-8";
-	case json_error_null_character:
-	case json_error_null_byte_in_key:
-		return "it has a NUL character";
-	case json_error_numeric_overflow:
-		return "a number is too large";
-	case json_error_stack_overflow:
-		return "it is nested too deeply";
-	case json_error_out_of_memory:
-		return "there is no memory for it";
-	default:
-		return "a comma, colon, quote or bracket is missing or too many";
-	}
-}
 
 /* IAM takes U+0020 to U+00FF, tabs and line ends. Controls are escaped in JSON anyway; beyond
  * U+00FF the first byte in UTF-8 is 0xc4 or more. */
@@ -58,7 +34,7 @@ int policy_compact(char **ret, const char *json, size_t n, struct dsec_error *er
 	if (!policy)
 		return dsec_error_set(err, DSEC_ERROR_INVALID,
 				      "line %d of the policy is no JSON: %s", error.line,
-				      syntax_error(&error));
+				      json_syntax_message(&error));
 	int r = policy_check(policy, err);
 	if (r < 0)
 		return r;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lease/json_text.h"
+
 /* A statement that is being looked at, and where it stands. */
 struct place {
 	char name[32]; /* "Statement[2]" */
@@ -21,31 +23,11 @@ static bool one_of(const char *text, const char *const *words)
 	return false;
 }
 
-static const char *type_name(const json_t *value)
-{
-	switch (json_typeof(value)) {
-	case JSON_OBJECT:
-		return "an object";
-	case JSON_ARRAY:
-		return "a list";
-	case JSON_STRING:
-		return "a string";
-	case JSON_INTEGER:
-	case JSON_REAL:
-		return "a number";
-	case JSON_TRUE:
-	case JSON_FALSE:
-		return "a boolean";
-	default:
-		return "null";
-	}
-}
-
 static int refuse_type(const struct place *at, const char *member, const json_t *value,
 		       const char *expected)
 {
 	return dsec_error_set(at->err, DSEC_ERROR_INVALID, "%s.%s is %s; it has to be %s", at->name,
-			      member, type_name(value), expected);
+			      member, json_type_name(value), expected);
 }
 
 static int check_members(const struct place *at)
@@ -206,7 +188,7 @@ static int check_condition(const struct place *at)
 					      "%s.Condition.%.64s is %s; it has to be an object "
 					      "of condition keys",
 					      at->name, json_object_iter_key(iter),
-					      type_name(json_object_iter_value(iter)));
+					      json_type_name(json_object_iter_value(iter)));
 	return 0;
 }
 
@@ -217,7 +199,7 @@ static int check_statement(const struct place *at)
 	if (!json_is_object(at->statement))
 		return dsec_error_set(at->err, DSEC_ERROR_INVALID,
 				      "%s is %s; it has to be an object", at->name,
-				      type_name(at->statement));
+				      json_type_name(at->statement));
 	if ((r = check_members(at)) < 0 || (r = check_sid(at)) < 0 || (r = check_effect(at)) < 0 ||
 	    (r = check_subject(at, &action)) < 0 || (r = check_subject(at, &resource)) < 0)
 		return r;
@@ -252,7 +234,7 @@ int policy_check(const json_t *policy, struct dsec_error *err)
 	if (!json_is_object(policy))
 		return dsec_error_set(err, DSEC_ERROR_INVALID,
 				      "the policy is %s; it has to be an object",
-				      type_name(policy));
+				      json_type_name(policy));
 	void *iter = json_object_iter((json_t *)policy);
 	for (; iter; iter = json_object_iter_next((json_t *)policy, iter))
 		if (!one_of(json_object_iter_key(iter), known))
@@ -269,6 +251,6 @@ int policy_check(const json_t *policy, struct dsec_error *err)
 	const json_t *id = json_object_get(policy, "Id");
 	if (id && !json_is_string(id))
 		return dsec_error_set(err, DSEC_ERROR_INVALID, "Id is %s; it has to be a string",
-				      type_name(id));
+				      json_type_name(id));
 	return check_statements(json_object_get(policy, "Statement"), err);
 }

@@ -201,8 +201,13 @@ size_t secret_arena_used(void)
 	return atomic_load(&arena.used);
 }
 
+const void *secret_arena_address(void)
+{
+	return arena.bytes;
+}
+
 /* Reads also what is poisoned: what is looked for should be nowhere, least of all there. */
-__attribute__((no_sanitize("address"))) int secret_arena_contains(const void *bytes, size_t n)
+__attribute__((no_sanitize("address"))) bool secret_arena_contains(const void *bytes, size_t n)
 {
 	const unsigned char *wanted = bytes;
 	size_t size = arena.n_units * UNIT_SIZE;
@@ -212,9 +217,9 @@ __attribute__((no_sanitize("address"))) int secret_arena_contains(const void *by
 		while (same < n && arena.bytes[at + same] == wanted[same])
 			same++;
 		if (same == n)
-			return 1;
+			return true;
 	}
-	return 0;
+	return false;
 }
 
 /* First fit. Neighbours that are free are one run without further ado: there is nothing to merge.

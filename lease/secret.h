@@ -14,7 +14,7 @@
 
 #include "lease/error.h"
 
-#define SECRET_SIZE_MAX (64u * 1024u) /* the longest single value */
+#define SECRET_SIZE_MAX 65536u /* the longest single value: 64 KiB */
 
 struct secret;
 

@@ -5,6 +5,7 @@
 #ifndef DSEC_LEASE_SECRET_ARENA_H
 #define DSEC_LEASE_SECRET_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "lease/error.h"
@@ -17,7 +18,10 @@ enum secret_arena_source {
 /* secret_arena_init, told where to take the memory from. */
 int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct dsec_error *err);
 
-/* Is this text anywhere in the arena? */
-int secret_arena_contains(const void *bytes, size_t n);
+/* The arena's first byte. */
+const void *secret_arena_address(void);
+
+/* Are these bytes anywhere in the arena? */
+bool secret_arena_contains(const void *bytes, size_t n);
 
 #endif

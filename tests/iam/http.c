@@ -42,8 +42,8 @@ static void end_exchange(void *arg, struct MHD_Connection *connection, void **co
 	if (exchange->step)
 		server_forget(http->server, exchange);
 	for (size_t i = 0; i < exchange->n_headers; i++) {
-		free(exchange->headers[i].name);
-		free(exchange->headers[i].value);
+		free((char *)exchange->headers[i].name);
+		free((char *)exchange->headers[i].value);
 	}
 	free(exchange->method);
 	free(exchange->target);
@@ -57,13 +57,15 @@ static enum MHD_Result add_header(void *arg, enum MHD_ValueKind kind, const char
 				  const char *value)
 {
 	struct exchange *exchange = arg;
-	struct header *header = &exchange->headers[exchange->n_headers];
+	char *lower;
 
 	if (exchange->n_headers == EXCHANGE_HEADERS_MAX)
 		return MHD_NO;
-	*header = (struct header){must_strdup(name), must_strdup(value ? value : "")};
-	for (char *at = header->name; *at; at++)
+	lower = must_strdup(name);
+	for (char *at = lower; *at; at++)
 		*at = (char)tolower((unsigned char)*at);
+	exchange->headers[exchange->n_headers] =
+		(struct header){lower, must_strdup(value ? value : "")};
 	exchange->n_headers++;
 	return MHD_YES;
 }

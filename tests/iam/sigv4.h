@@ -17,8 +17,8 @@
 #define SIGV4_REASON_MAX         512
 
 struct header {
-	char *name; /* lower case */
-	char *value;
+	const char *name; /* lower case */
+	const char *value;
 };
 
 /* A request as it came from the wire; all borrowed. */

@@ -1,0 +1,32 @@
+/*
+ * queue.h: an unbounded queue from any threads to one, without a lock, with a descriptor that is
+ * readable when there is something in it.
+ *
+ * The items stand in what they carry. Whoever pushes never waits, also while the taker is stopped.
+ */
+#ifndef DSEC_FS_QUEUE_H
+#define DSEC_FS_QUEUE_H
+
+#include <stdatomic.h>
+
+struct queue_item {
+	struct queue_item *next;
+};
+
+struct queue {
+	_Atomic(struct queue_item *) newest;
+	int fd; /* an eventfd; readable: queue_take has something */
+};
+
+int queue_init(struct queue *queue);    /* 0 or a negative errno */
+void queue_finish(struct queue *queue); /* closes fd; the items are their owners' */
+
+void queue_push(struct queue *queue, struct queue_item *item);
+
+/* Makes fd readable although nothing was pushed. */
+void queue_wake(struct queue *queue);
+
+/* All that was pushed, oldest first, and NULL at the end. */
+struct queue_item *queue_take(struct queue *queue);
+
+#endif

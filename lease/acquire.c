@@ -1,0 +1,386 @@
+#include <stdlib.h>
+
+#include "lease/alloc.h"
+#include "lease/duration.h"
+#include "lease/engine_private.h"
+
+struct request {
+	struct engine *engine;
+	struct table_node by_ticket;
+	uint64_t ticket;
+	struct timer deadline;
+	struct lease_caller caller;
+	engine_acquired *done;
+	void *arg;
+	size_t n_missing;
+	size_t n;
+	struct part parts[];
+};
+
+static bool same_ticket(const struct table_node *node, const void *key)
+{
+	return container_of(node, struct request, by_ticket)->ticket == *(const uint64_t *)key;
+}
+
+static struct request *request_find(const struct engine *engine, uint64_t ticket)
+{
+	uint64_t hash = table_hash(&engine->requests_by_ticket, &ticket, sizeof(ticket));
+	struct table_node *node =
+		table_find(&engine->requests_by_ticket, hash, same_ticket, &ticket);
+
+	return node ? container_of(node, struct request, by_ticket) : NULL;
+}
+
+static void request_free(struct request *request)
+{
+	for (size_t i = 0; i < request->n; i++)
+		lease_unref(request->parts[i].lease);
+	free(request);
+}
+
+static void part_leave(struct part *part)
+{
+	if (part->lease)
+		return;
+	list_remove(&part->link);
+	slot_idle(part->slot);
+}
+
+/* Out of all queues: from here on only its owner knows it. */
+static void detach(struct request *request)
+{
+	struct engine *engine = request->engine;
+
+	timer_disarm(&engine->timers, &request->deadline);
+	if (request->ticket != 0) {
+		table_remove(&engine->requests_by_ticket, &request->by_ticket);
+		engine->n_waiting--;
+		request->ticket = 0;
+	}
+	for (size_t i = 0; i < request->n; i++)
+		part_leave(&request->parts[i]);
+}
+
+static void request_succeed(struct request *request)
+{
+	const struct engine_observer *observer = &request->engine->env.observer;
+	const struct lease *leases[CATALOG_DYNAMICS_MAX];
+	bool waited = false;
+
+	detach(request);
+	for (size_t i = 0; i < request->n; i++) {
+		const struct part *part = &request->parts[i];
+
+		leases[i] = part->lease;
+		waited |= part->waited;
+		if (part->waited && observer->handed_out)
+			observer->handed_out(observer->arg, part->lease, &request->caller);
+	}
+	if (waited)
+		request->engine->counters.acquired_made++;
+	else
+		request->engine->counters.acquired_cached++;
+	request->done(request->arg, leases, request->n, NULL);
+	request_free(request);
+}
+
+static void report_failed(struct engine *engine, const struct lease_slot *slot,
+			  const struct lease_caller *caller, const struct dsec_error *err)
+{
+	const struct engine_observer *observer = &engine->env.observer;
+
+	engine->counters.acquired_failed[err->kind]++;
+	if (observer->failed)
+		observer->failed(observer->arg, slot, caller, err);
+}
+
+static void request_fail(struct request *request, const struct lease_slot *slot,
+			 const struct dsec_error *err)
+{
+	/* The error may stand in something that ends with the answer. */
+	const struct dsec_error kept = *err;
+
+	detach(request);
+	report_failed(request->engine, slot, &request->caller, &kept);
+	request->done(request->arg, NULL, 0, &kept);
+	request_free(request);
+}
+
+/* A lease that was put aside for the whole set may have ended since, or have a newer version. */
+static void refresh(struct request *request)
+{
+	int64_t now = engine_now(request->engine);
+
+	for (size_t i = 0; i < request->n; i++) {
+		struct part *part = &request->parts[i];
+		const struct principal *principal =
+			principal_by_id(request->engine, part->lease->id);
+
+		bool live = principal && principal->state == PRINCIPAL_ACTIVE &&
+			    now < principal->expire_at;
+
+		if (live && principal->lease == part->lease)
+			continue;
+		part->lease = lease_unref(part->lease);
+		if (live) {
+			part->lease = lease_ref(principal->lease);
+			continue;
+		}
+		list_append(&part->slot->waiters, &part->link);
+		part->waited = true;
+		request->n_missing++;
+	}
+}
+
+/* Begins what is missing; the request may be answered, and gone, when this returns. */
+static void make_missing(struct request *request)
+{
+	const struct engine *engine = request->engine;
+	uint64_t ticket = request->ticket;
+	size_t n = request->n;
+
+	for (size_t i = 0; i < n && request_find(engine, ticket); i++)
+		if (!request->parts[i].lease)
+			slot_make(request->parts[i].slot);
+}
+
+void part_ready(struct part *part, const struct lease *lease)
+{
+	struct request *request = part->request;
+
+	part->lease = lease_ref(lease);
+	if (--request->n_missing > 0)
+		return;
+	refresh(request);
+	if (request->n_missing == 0)
+		request_succeed(request);
+	else
+		make_missing(request);
+}
+
+void part_failed(struct part *part, const struct dsec_error *err)
+{
+	const struct lease_slot slot = slot_name(part->slot);
+
+	request_fail(part->request, &slot, err);
+}
+
+/* What kept the reader waiting for too long. */
+static void late_error(const struct slot *slot, int64_t waited_ms, struct dsec_error *err)
+{
+	const struct principal *making = slot->making;
+	const struct dsec_error *last = making ? grant_last_error(making) : NULL;
+	char waited[DURATION_TEXT_MAX];
+
+	duration_format(waited, waited_ms);
+	if (!making) {
+		const struct dynamic_secret *secret = &slot->pool->recipe->secret;
+		char per[DURATION_TEXT_MAX];
+
+		duration_format(per, secret->max_rate_per_ms);
+		dsec_error_set(err, DSEC_ERROR_THROTTLED,
+			       "%s makes at most %u leases in %s (max_rate), and none was left "
+			       "within %s",
+			       slot->pool->secret, secret->max_rate, per, waited);
+	} else if (last) {
+		*err = *last;
+		if (err->kind != DSEC_ERROR_THROTTLED && err->kind != DSEC_ERROR_UNREACHABLE)
+			err->kind = DSEC_ERROR_TIMEOUT;
+		dsec_error_wrap(err, "no lease within %s", waited);
+	} else {
+		dsec_error_set(err, DSEC_ERROR_TIMEOUT, "no lease within %s: still %s", waited,
+			       grant_step_text(making));
+	}
+}
+
+static void deadline_passed(struct timer *timer)
+{
+	struct request *request = container_of(timer, struct request, deadline);
+	const struct part *part = request->parts;
+	struct dsec_error err;
+
+	while (part->lease)
+		part++;
+
+	const struct lease_slot slot = slot_name(part->slot);
+
+	late_error(part->slot, request->engine->catalog->read_timeout_ms, &err);
+	pool_failed(part->slot->pool, &err);
+	request_fail(request, &slot, &err);
+}
+
+static int check_ttl(const struct dynamic_secret *secret, int64_t ttl_ms, struct dsec_error *err)
+{
+	char max[DURATION_TEXT_MAX], min[DURATION_TEXT_MAX], asked[DURATION_TEXT_MAX];
+
+	if (ttl_ms == 0 || (ttl_ms >= CATALOG_TTL_MIN_MS && ttl_ms <= secret->max_ttl_ms))
+		return 0;
+	duration_format(asked, ttl_ms);
+	duration_format(min, CATALOG_TTL_MIN_MS);
+	duration_format(max, secret->max_ttl_ms);
+	return dsec_error_set(
+		err, DSEC_ERROR_NOT_CONFIGURED,
+		"a TTL of %s is not possible for %s: at least %s, at most %s (max_ttl)", asked,
+		secret->name, min, max);
+}
+
+static const struct config *check_request(const struct engine *engine, const struct acquire *asked,
+					  struct dsec_error *err)
+{
+	const struct config *config =
+		catalog_config(engine->catalog, asked->project, asked->config);
+
+	if (!config) {
+		dsec_error_set(err, DSEC_ERROR_NOT_CONFIGURED,
+			       "there is no config %s in project %s", asked->config,
+			       asked->project);
+		return NULL;
+	}
+	if (config->n_dynamics < CATALOG_DYNAMICS_MAX && asked->secrets >> config->n_dynamics) {
+		dsec_error_set(err, DSEC_ERROR_NOT_CONFIGURED,
+			       "%s has no such dynamic secret any more", asked->config);
+		return NULL;
+	}
+	if (engine->closing) {
+		dsec_error_set(err, DSEC_ERROR_NOT_ALLOWED, "no new leases: %s",
+			       engine->closing_reason);
+		return NULL;
+	}
+	if (engine->n_waiting >= ENGINE_WAITERS_MAX) {
+		dsec_error_set(err, DSEC_ERROR_THROTTLED, "%d readers wait already",
+			       ENGINE_WAITERS_MAX);
+		return NULL;
+	}
+	for (size_t i = 0; i < config->n_dynamics; i++)
+		if (asked->secrets & UINT64_C(1) << i &&
+		    check_ttl(&config->dynamics[i], asked->ttl_ms, err) < 0)
+			return NULL;
+	return config;
+}
+
+static void want(struct request *request, const struct acquire *asked, const struct config *config,
+		 const struct dynamic_secret *secret)
+{
+	struct engine *engine = request->engine;
+	struct part *part = &request->parts[request->n++];
+	struct pool *pool = pool_find(engine, config->project, config->name, secret->name);
+
+	part->request = request;
+	part->slot = slot_get(pool, asked->ttl_ms ? asked->ttl_ms : secret->ttl_ms,
+			      secret->scope == SCOPE_USER ? asked->user_holder : 0);
+	list_init(&part->link);
+
+	const struct lease *lease = slot_lease(part->slot);
+
+	if (lease)
+		part->lease = lease_ref(lease);
+	else
+		request->n_missing++;
+}
+
+static struct request *request_new(struct engine *engine, const struct acquire *asked,
+				   const struct config *config, engine_acquired *done, void *arg)
+{
+	size_t n = (size_t)__builtin_popcountll(asked->secrets);
+	struct request *request = alloc_zeroed(1, sizeof(*request) + n * sizeof(request->parts[0]));
+
+	request->engine = engine;
+	request->deadline.fire = deadline_passed;
+	request->caller = asked->caller;
+	request->done = done;
+	request->arg = arg;
+	for (size_t i = 0; i < config->n_dynamics; i++)
+		if (asked->secrets & UINT64_C(1) << i)
+			want(request, asked, config, &config->dynamics[i]);
+	return request;
+}
+
+/* A slot that has just failed gives its error again, and nobody waits. */
+static const struct slot *refusing_slot(const struct request *request)
+{
+	for (size_t i = 0; i < request->n; i++)
+		if (!request->parts[i].lease && slot_refuses(request->parts[i].slot))
+			return request->parts[i].slot;
+	return NULL;
+}
+
+static uint64_t enlist(struct request *request)
+{
+	struct engine *engine = request->engine;
+	uint64_t ticket = ++engine->last_ticket;
+
+	request->ticket = ticket;
+	table_insert(&engine->requests_by_ticket, &request->by_ticket,
+		     table_hash(&engine->requests_by_ticket, &ticket, sizeof(ticket)));
+	engine->n_waiting++;
+	timer_arm(&engine->timers, &request->deadline,
+		  engine_now(engine) + engine->catalog->read_timeout_ms);
+	for (size_t i = 0; i < request->n; i++) {
+		struct part *part = &request->parts[i];
+
+		part->waited = !part->lease;
+		if (part->waited)
+			list_append(&part->slot->waiters, &part->link);
+	}
+	return ticket;
+}
+
+uint64_t engine_acquire(struct engine *engine, const struct acquire *asked, engine_acquired *done,
+			void *arg)
+{
+	struct dsec_error err;
+	const struct config *config = check_request(engine, asked, &err);
+
+	if (!config) {
+		const struct lease_slot slot = {asked->project, asked->config, "", asked->ttl_ms,
+						asked->user_holder};
+
+		report_failed(engine, &slot, &asked->caller, &err);
+		done(arg, NULL, 0, &err);
+		return 0;
+	}
+
+	struct request *request = request_new(engine, asked, config, done, arg);
+	const struct slot *refusing = refusing_slot(request);
+
+	if (refusing) {
+		const struct lease_slot slot = slot_name(refusing);
+
+		request_fail(request, &slot, &refusing->refusal);
+		return 0;
+	}
+	if (request->n_missing == 0) {
+		request_succeed(request);
+		return 0;
+	}
+
+	uint64_t ticket = enlist(request);
+
+	make_missing(request);
+	return request_find(engine, ticket) ? ticket : 0;
+}
+
+void engine_abandon(struct engine *engine, uint64_t ticket)
+{
+	struct request *request = request_find(engine, ticket);
+
+	if (!request)
+		return;
+	engine->counters.abandoned++;
+	detach(request);
+	request_free(request);
+}
+
+void requests_free(struct engine *engine)
+{
+	list_each(pool_at, &engine->pools)
+		list_each(slot_at, &container_of(pool_at, struct pool, link)->slots)
+	{
+		struct slot *slot = container_of(slot_at, struct slot, link);
+
+		while (!list_empty(&slot->waiters))
+			engine_abandon(
+				engine,
+				list_first(&slot->waiters, struct part, link)->request->ticket);
+	}
+}

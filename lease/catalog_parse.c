@@ -1,0 +1,255 @@
+/* catalog_parse.c: the file as a whole. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "lease/catalog_reader.h"
+#include "lease/json_text.h"
+
+#define READ_TIMEOUT_DEFAULT_MS    30000
+#define READ_TIMEOUT_MIN_MS        1000
+#define READ_TIMEOUT_MAX_MS        600000
+#define UNMOUNT_TIMEOUT_DEFAULT_MS 60000
+#define UNMOUNT_TIMEOUT_MIN_MS     1000
+#define UNMOUNT_TIMEOUT_MAX_MS     3600000
+#define LISTEN_MAX                 16
+#define HOST_MAX                   64
+
+static void read_integrations(struct catalog *ret, const struct cursor *root)
+{
+	struct cursor map, at;
+	void *iter = NULL;
+
+	if (!cursor_object(root, "integrations", "{\"aws-main\": {…}}", &map))
+		return;
+	struct integration *integrations =
+		reader_array(root->reader, json_object_size(map.value), sizeof(*integrations));
+	while (integrations && cursor_next(&map, &iter, &at))
+		read_integration(&integrations[ret->n_integrations++], &at);
+	if (integrations)
+		qsort(integrations, ret->n_integrations, sizeof(*integrations),
+		      catalog_compare_names);
+	ret->integrations = integrations;
+}
+
+static void read_project(struct project *ret, const struct cursor *project)
+{
+	struct cursor at;
+	void *iter = NULL;
+
+	*ret = (struct project){.name = reader_string(project->reader, project->key)};
+	if (!catalog_name_valid(project->key))
+		cursor_refuse(project,
+			      "a project's name has 1 to %d letters, digits and _.-, and "
+			      "does not begin with '.'",
+			      CATALOG_NAME_MAX);
+	if (!cursor_is_object(project, "{\"dev\": {…}}"))
+		return;
+	struct config *configs =
+		reader_array(project->reader, json_object_size(project->value), sizeof(*configs));
+	while (configs && cursor_next(project, &iter, &at))
+		read_config(&configs[ret->n_configs++], ret->name, &at);
+	if (configs)
+		qsort(configs, ret->n_configs, sizeof(*configs), catalog_compare_configs);
+	ret->configs = configs;
+}
+
+static void read_projects(struct catalog *ret, const struct cursor *root)
+{
+	struct cursor map, at;
+	void *iter = NULL;
+
+	if (!cursor_object(root, "projects", "{\"app\": {\"dev\": {…}}}", &map))
+		return;
+	struct project *projects =
+		reader_array(root->reader, json_object_size(map.value), sizeof(*projects));
+	while (projects && cursor_next(&map, &iter, &at))
+		read_project(&projects[ret->n_projects++], &at);
+	if (projects)
+		qsort(projects, ret->n_projects, sizeof(*projects), catalog_compare_names);
+	ret->projects = projects;
+}
+
+static void read_timeout(const struct cursor *root, const char *key, const char *example,
+			 const int64_t range_ms[2], const char *range, int64_t *ret)
+{
+	struct cursor at;
+	int64_t ms;
+
+	if (!cursor_duration(root, key, example, &ms, &at))
+		return;
+	if (ms < range_ms[0] || ms > range_ms[1])
+		cursor_refuse(&at, "has to be from %s", range);
+	else
+		*ret = ms;
+}
+
+/* The API. */
+
+/* "unix:/PATH", or "HOST:PORT" on loopback. */
+static const char *listen_problem(const char *text)
+{
+	char host[HOST_MAX];
+	const char *colon = strrchr(text, ':');
+
+	if (strncmp(text, "unix:", 5) == 0) {
+		if (text[5] != '/')
+			return "needs a whole path, such as \"unix:/run/dsec.sock\"";
+		return strlen(text + 5) < sizeof(((struct sockaddr_un *)NULL)->sun_path)
+			       ? NULL
+			       : "has a path that is too long for a socket";
+	}
+	if (!colon || (size_t)(colon - text) >= sizeof(host))
+		return "has to look like \"unix:/run/dsec.sock\" or \"127.0.0.1:7080\"";
+	memcpy(host, text, (size_t)(colon - text));
+	host[colon - text] = '\0';
+	if (!catalog_is_loopback(host))
+		return "has to be a loopback address: whoever reaches it may ask for secrets";
+	if (!catalog_port_valid(colon + 1))
+		return "has no valid port";
+	return NULL;
+}
+
+static void read_listen(struct catalog *ret, const struct cursor *object)
+{
+	struct cursor list, at;
+
+	if (!cursor_list(object, "listen", "[\"unix:/run/dsec.sock\"]", &list))
+		return;
+	size_t n = json_array_size(list.value);
+	if (n > LISTEN_MAX) {
+		cursor_refuse(&list, "has %zu addresses; at most %d are possible", n, LISTEN_MAX);
+		return;
+	}
+	const char **listen = reader_array(object->reader, n, sizeof(*listen));
+	for (size_t i = 0; listen && cursor_element(&list, i, &at); i++) {
+		const char *text = cursor_text(&at, "\"unix:/run/dsec.sock\"");
+		const char *problem = text ? listen_problem(text) : NULL;
+		if (problem)
+			cursor_refuse(&at, "\"%.128s\" %s", text, problem);
+		else if (text)
+			listen[ret->n_api_listen++] = reader_string(object->reader, text);
+	}
+	ret->api_listen = listen;
+	if (n > 0)
+		cursor_warn(&list, "this version does not serve the API yet");
+}
+
+static void read_api(struct catalog *ret, const struct cursor *root)
+{
+	static const char *const known[] = {"listen", "admin_group", NULL};
+	const struct catalog_system *system = root->reader->system;
+	struct cursor object, at;
+	gid_t gid;
+
+	if (!cursor_object(root, "api", "{\"listen\": [\"unix:/run/dsec.sock\"]}", &object))
+		return;
+	cursor_known(&object, known);
+	read_listen(ret, &object);
+	const char *group = cursor_string(&object, "admin_group", "\"dsec\"", &at);
+	if (group && system->group(system, group, &gid) < 0)
+		cursor_refuse(&at, "there is no group \"%.64s\"", group);
+	else if (group)
+		ret->api_admin_group = reader_string(root->reader, group);
+}
+
+static void read_audit(struct catalog *ret, const struct cursor *root)
+{
+	static const char *const known[] = {"file", NULL};
+	struct cursor object, at;
+
+	if (!cursor_object(root, "audit", "{\"file\": \"/var/log/dsec/audit.jsonl\"}", &object))
+		return;
+	cursor_known(&object, known);
+	cursor_need(&object, "file", "the audit log, such as \"/var/log/dsec/audit.jsonl\"");
+	const char *file = cursor_string(&object, "file", "\"/var/log/dsec/audit.jsonl\"", &at);
+	if (file && *file != '/')
+		cursor_refuse(&at, "\"%.128s\" has to be a whole path, from '/' on", file);
+	else if (file)
+		ret->audit_file = reader_string(root->reader, file);
+}
+
+static void read_root(struct catalog *ret, const struct cursor *root)
+{
+	static const char *const known[] = {
+		"integrations", "projects", "read_timeout", "unmount_timeout", "api",
+		"audit",        NULL};
+	static const int64_t read_range[] = {READ_TIMEOUT_MIN_MS, READ_TIMEOUT_MAX_MS};
+	static const int64_t unmount_range[] = {UNMOUNT_TIMEOUT_MIN_MS, UNMOUNT_TIMEOUT_MAX_MS};
+
+	ret->read_timeout_ms = READ_TIMEOUT_DEFAULT_MS;
+	ret->unmount_timeout_ms = UNMOUNT_TIMEOUT_DEFAULT_MS;
+	if (!cursor_is_object(root, "{\"integrations\": {…}, \"projects\": {…}}"))
+		return;
+	cursor_known(root, known);
+	read_integrations(ret, root);
+	read_projects(ret, root);
+	read_timeout(root, "read_timeout", "\"30s\"", read_range, "1s to 10m",
+		     &ret->read_timeout_ms);
+	read_timeout(root, "unmount_timeout", "\"60s\"", unmount_range, "1s to 1h",
+		     &ret->unmount_timeout_ms);
+	read_api(ret, root);
+	read_audit(ret, root);
+}
+
+static int refuse_file(struct catalog_problems *problems, unsigned line, const char *message)
+{
+	problems->at[0] = (struct catalog_problem){.line = line};
+	snprintf(problems->at[0].message, sizeof(problems->at[0].message), "%s", message);
+	problems->n = 1;
+	return -EINVAL;
+}
+
+static json_t *parse_json(const char *text, size_t n, struct catalog_problems *problems)
+{
+	char message[sizeof(problems->at[0].message)];
+	json_error_t error;
+
+	json_wipe_on_free();
+	json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+	if (!value) {
+		snprintf(message, sizeof(message), "this is no JSON: %s",
+			 json_syntax_message(&error));
+		refuse_file(problems, error.line > 0 ? (unsigned)error.line : 0, message);
+		/* jansson's message quotes the text. */
+		secret_wipe(&error, sizeof(error));
+	}
+	return value;
+}
+
+int catalog_parse(struct catalog **ret, const char *text, size_t n, const char *file, bool private,
+		  const struct catalog_system *system, struct catalog_problems *problems)
+{
+	problems->n = problems->more = 0;
+	if (n > CATALOG_FILE_SIZE_MAX)
+		return refuse_file(problems, 0, "the file is longer than 4 MiB");
+	json_auto_t *value = parse_json(text, n, problems);
+	if (!value)
+		return -EINVAL;
+
+	struct reader reader = {
+		.system = system,
+		.file = file,
+		.text = text,
+		.n = n,
+		.private = private,
+		.store = catalog_store_new(),
+		.problems = problems,
+	};
+	struct cursor root = {.reader = &reader, .value = value};
+	if (reader.store)
+		read_root(&reader.store->catalog, &root);
+	if (!reader.store || reader.no_memory) {
+		catalog_store_free(reader.store);
+		refuse_file(problems, 0, "there is no memory for this configuration");
+		return -ENOMEM;
+	}
+	if (reader.refused) {
+		catalog_store_free(reader.store);
+		return -EINVAL;
+	}
+	*ret = &reader.store->catalog;
+	return 0;
+}

@@ -1,0 +1,418 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lease/alloc.h"
+#include "lease/engine_private.h"
+#include "lease/lease_private.h"
+
+/* How often a removal's trouble is told to the operator: the first time, then with each doubling.
+ */
+#define IS_POWER_OF_TWO(n) (((n) & ((n)-1)) == 0)
+
+static bool same_id(const struct table_node *node, const void *key)
+{
+	return strcmp(container_of(node, struct principal, by_id)->record.lease_id, key) == 0;
+}
+
+static bool same_user(const struct table_node *node, const void *key)
+{
+	return strcmp(container_of(node, struct principal, by_user)->record.user, key) == 0;
+}
+
+struct principal *principal_by_id(const struct engine *engine, const char *lease_id)
+{
+	const struct table *table = &engine->principals_by_id;
+	struct table_node *node =
+		table_find(table, table_hash_text(table, lease_id), same_id, lease_id);
+
+	return node ? container_of(node, struct principal, by_id) : NULL;
+}
+
+struct principal *principal_by_user(const struct engine *engine, const char *user)
+{
+	const struct table *table = &engine->principals_by_user;
+	struct table_node *node = table_find(table, table_hash_text(table, user), same_user, user);
+
+	return node ? container_of(node, struct principal, by_user) : NULL;
+}
+
+static void timer_fired(struct timer *timer);
+static void write_again(struct timer *timer);
+static const struct removal_owner removal_owner;
+
+struct principal *principal_new(struct engine *engine, struct account *account, struct pool *pool,
+				const struct journal_record *record)
+{
+	struct principal *principal = alloc_zeroed(1, sizeof(*principal));
+
+	principal->engine = engine;
+	principal->account = account;
+	principal->pool = pool;
+	principal->record = *record;
+	principal->timer.fire = timer_fired;
+	principal->write_again.fire = write_again;
+	principal->removal.owner = &removal_owner;
+	list_append(&engine->principals, &principal->link);
+	list_append(&pool->principals, &principal->in_pool);
+	pool->n_principals++;
+	if (account)
+		account->n_principals++;
+	table_insert(&engine->principals_by_id, &principal->by_id,
+		     table_hash_text(&engine->principals_by_id, record->lease_id));
+	table_insert(&engine->principals_by_user, &principal->by_user,
+		     table_hash_text(&engine->principals_by_user, record->user));
+	return principal;
+}
+
+void principal_rename(struct principal *principal, const char *user)
+{
+	struct table *table = &principal->engine->principals_by_user;
+
+	table_remove(table, &principal->by_user);
+	snprintf(principal->record.user, sizeof(principal->record.user), "%s", user);
+	table_insert(table, &principal->by_user, table_hash_text(table, user));
+}
+
+void principal_free(struct principal *principal)
+{
+	struct engine *engine = principal->engine;
+
+	principal_set_key_left(principal, false);
+	engine->n_users -= principal->counted;
+	principal->pool->n_principals -= principal->state != PRINCIPAL_GONE;
+	if (principal->account)
+		principal->account->n_principals--;
+	grant_free(principal->grant);
+	renewal_cancel(principal->renewal);
+	removal_cancel(&principal->removal);
+	if (principal->check.state != LIMITER_IDLE)
+		limiter_cancel(&principal->check);
+	timer_disarm(&engine->timers, &principal->timer);
+	timer_disarm(&engine->timers, &principal->write_again);
+	table_remove(&engine->principals_by_id, &principal->by_id);
+	table_remove(&engine->principals_by_user, &principal->by_user);
+	list_remove(&principal->in_pool);
+	list_remove(&principal->link);
+	lease_unref(principal->lease);
+	recipe_unref(principal->recipe);
+	free(principal);
+}
+
+void principal_count(struct principal *principal)
+{
+	if (principal->counted)
+		return;
+	principal->counted = true;
+	principal->engine->n_users++;
+}
+
+void principal_set_key_left(struct principal *principal, bool left)
+{
+	if (principal->key_left == left)
+		return;
+	principal->key_left = left;
+	if (left) {
+		principal->engine->n_keys++;
+		if (principal->account)
+			principal->account->n_keys++;
+	} else {
+		principal->engine->n_keys--;
+		if (principal->account)
+			principal->account->n_keys--;
+	}
+}
+
+/* The journal. */
+
+static void write_record(struct principal *principal);
+
+static void recorded(void *arg, const struct dsec_error *err)
+{
+	struct principal *principal = arg;
+	struct engine *engine = principal->engine;
+
+	principal->writing = false;
+	if (principal->rewrite) {
+		write_record(principal);
+		return;
+	}
+	if (err)
+		engine->counters.journal_failed++;
+	if (principal->state == PRINCIPAL_INTENDED) {
+		grant_intended(principal, err);
+		return;
+	}
+	if (err) {
+		if (principal->write_failures++ == 0)
+			engine_log(engine, LOG_ERR,
+				   "the journal's line for %s (%s) cannot be written: %s",
+				   principal->record.user,
+				   journal_state_name(principal->record.state), err->message);
+		timer_arm(&engine->timers, &principal->write_again,
+			  engine_now(engine) +
+				  limiter_jitter(engine->env.clock, RECORD_RETRY_CAP_MS));
+	} else {
+		principal->write_failures = 0;
+	}
+
+	/* A journal that cannot be written delays no reader and no end: what it says now leads to
+	 * an earlier removal, never to a later one. */
+	if (principal->state == PRINCIPAL_RECORDING)
+		grant_recorded(principal);
+	else if (principal->renewal)
+		renewal_recorded(principal, err);
+	else if (principal->state == PRINCIPAL_GONE && !err)
+		principal_free(principal);
+}
+
+static void write_record(struct principal *principal)
+{
+	struct journal *journal = principal->engine->env.journal;
+
+	principal->writing = true;
+	principal->rewrite = false;
+	timer_disarm(&principal->engine->timers, &principal->write_again);
+	journal->ops->write(journal, &principal->record, recorded, principal);
+}
+
+static void write_again(struct timer *timer)
+{
+	write_record(container_of(timer, struct principal, write_again));
+}
+
+void principal_record(struct principal *principal, enum journal_state state)
+{
+	principal->record.state = state;
+	if (principal->writing)
+		principal->rewrite = true;
+	else
+		write_record(principal);
+}
+
+/* Active. */
+
+static struct lease *make_lease(struct principal *principal, struct secret *secret_access_key,
+				int64_t rotate_at)
+{
+	const struct journal_record *record = &principal->record;
+	const struct lease from = {
+		.generation = ++principal->engine->last_generation,
+		.slot = {.project = record->project,
+			 .config = record->config,
+			 .secret = record->secret,
+			 .ttl_ms = record->ttl_ms,
+			 .holder = principal->slot ? principal->slot->holder : 0},
+		.integration = record->integration,
+		.user = record->user,
+		.arn = record->arn,
+		.policy_name = record->policy_name,
+		.access_key_id = record->access_key_id,
+		.secret_access_key = secret_access_key,
+		.start_ms = record->start_ms,
+		.expires_ms = record->expires_ms,
+		.start_at = principal->start_at,
+		.rotate_at = rotate_at,
+		.expire_at = principal->expire_at,
+		.fingerprint = record->fingerprint,
+	};
+	struct lease *lease = lease_new(&from);
+
+	memcpy(lease->id, record->lease_id, sizeof(lease->id));
+	return lease;
+}
+
+void principal_publish(struct principal *principal, struct secret *secret_access_key,
+		       int64_t min_validity_ms)
+{
+	struct lease *old = principal->lease;
+	int64_t rotate_at = principal->expire_at - min_validity_ms;
+
+	principal->lease = make_lease(principal, secret_access_key, rotate_at);
+	timer_arm(&principal->engine->timers, &principal->timer, principal->expire_at);
+	if (secret_access_key) {
+		if (principal->slot)
+			slot_add(principal->slot, principal->lease);
+		engine_event(principal->engine, LEASE_ACTIVE, principal->lease, NULL);
+	}
+	lease_unref(old);
+}
+
+void principal_set_expiry(struct principal *principal)
+{
+	const struct journal_record *record = &principal->record;
+	const struct clock *clock = principal->engine->env.clock;
+	int64_t calendar =
+		principal->account ? account_ms(principal->account) : clock->calendar_ms(clock);
+	int64_t left = record->expires_ms - calendar;
+	int64_t whole = record->expires_ms - record->start_ms;
+
+	/* A calendar that is wrong must not make a lease last longer than it was made for. */
+	if (left > whole)
+		left = whole;
+	principal->expire_at = engine_now(principal->engine) + left;
+	principal_publish(principal, NULL, 0);
+}
+
+/* The end. */
+
+/* Nothing of its making, renewing or checking goes on; true when that is so at once. */
+static bool stop_work(struct principal *principal)
+{
+	principal->renewal = renewal_cancel(principal->renewal);
+	if (principal->check.state != LIMITER_IDLE)
+		limiter_cancel(&principal->check);
+	return !principal->grant || grant_abandon(principal);
+}
+
+static void leave_slot(struct principal *principal)
+{
+	struct slot *slot = principal->slot;
+
+	principal->slot = NULL;
+	if (!slot)
+		return;
+	if (slot->making == principal)
+		slot->making = NULL;
+	slot_remove(slot, principal->lease);
+}
+
+void principal_revoke(struct principal *principal, const char *reason)
+{
+	struct engine *engine = principal->engine;
+	enum principal_state was = principal->state;
+
+	if (was >= PRINCIPAL_REVOKING)
+		return;
+	principal->state = PRINCIPAL_REVOKING;
+	snprintf(principal->record.reason, sizeof(principal->record.reason), "%s", reason);
+	timer_disarm(&engine->timers, &principal->timer);
+	leave_slot(principal);
+
+	bool idle = stop_work(principal);
+
+	if (was == PRINCIPAL_ACTIVE) {
+		engine->counters.ended++;
+		engine_event(engine, LEASE_ENDED, principal->lease, reason);
+	}
+	if (!principal->counted && idle) {
+		principal_gone(principal); /* CreateUser was never sent */
+		return;
+	}
+	principal_record(principal, JOURNAL_REVOKING);
+	if (idle)
+		principal_remove(principal);
+}
+
+void principal_remove(struct principal *principal)
+{
+	const struct journal_record *record = &principal->record;
+	struct removal_user *user = &principal->removal.user;
+
+	if (!principal->account)
+		return; /* until a configuration names its integration again */
+	principal->removal.limiter = &principal->account->limiter;
+	*user = (struct removal_user){.name = record->user};
+	if (!principal->user_certain)
+		user->look_path = record->path;
+	if (record->access_key_id[0] && !principal->key_unknown)
+		user->access_key_id = record->access_key_id;
+	if (principal->recipe && principal->user_certain && user->access_key_id) {
+		user->known = true;
+		user->policy_name = record->policy_name;
+		user->policy_arns = principal->recipe->secret.policy_arns;
+		user->n_policy_arns = principal->recipe->secret.n_policy_arns;
+	}
+	removal_start(&principal->removal);
+}
+
+void principal_gone(struct principal *principal)
+{
+	struct engine *engine = principal->engine;
+
+	principal->state = PRINCIPAL_GONE;
+	principal->pool->n_principals--;
+	principal_set_key_left(principal, false);
+	engine->counters.gone += principal->counted;
+	engine->n_users -= principal->counted;
+	principal->counted = false;
+	timer_disarm(&engine->timers, &principal->timer);
+	if (principal->lease)
+		engine_event(engine, LEASE_GONE, principal->lease, principal->record.reason);
+	principal_record(principal, JOURNAL_GONE);
+}
+
+void principal_drop(struct principal *principal)
+{
+	struct journal *journal = principal->engine->env.journal;
+
+	/* What failed may be on the disk all the same. If this fails too, the line is settled at
+	 * the next start. */
+	principal->record.state = JOURNAL_GONE;
+	journal->ops->write(journal, &principal->record, NULL, NULL);
+	principal_free(principal);
+}
+
+static void removal_done(struct removal *removal, enum removal_outcome outcome)
+{
+	struct principal *principal = container_of(removal, struct principal, removal);
+	struct engine *engine = principal->engine;
+
+	if (outcome == REMOVAL_FOREIGN)
+		engine_log(engine, LOG_WARNING,
+			   "the user %s stands under a path that is not this daemon's: left alone",
+			   principal->record.user);
+	/* IAM may yet deny a user that it has just made, or make one whose answer was lost. */
+	if (outcome == REMOVAL_ABSENT && engine_now(engine) < principal->settled_at) {
+		timer_arm(&engine->timers, &principal->timer, principal->settled_at);
+		return;
+	}
+	if (principal->troubles > 0)
+		engine_log(engine, LOG_NOTICE, "the user %s is gone", principal->record.user);
+	principal_gone(principal);
+}
+
+static void keys_gone(struct removal *removal)
+{
+	principal_set_key_left(container_of(removal, struct principal, removal), false);
+}
+
+static void removal_trouble(struct removal *removal, enum provider_op op,
+			    const struct dsec_error *err)
+{
+	struct principal *principal = container_of(removal, struct principal, removal);
+	struct engine *engine = principal->engine;
+
+	principal->troubles++;
+	principal->trouble = *err;
+	principal->trouble_ms = account_ms(principal->account);
+	if (IS_POWER_OF_TWO(principal->troubles) &&
+	    (principal->troubles > 1 || !limiter_transient(err)))
+		engine_log(engine, LOG_WARNING,
+			   "the user %s is still to be removed: %s has failed, %u calls in all: %s",
+			   principal->record.user, provider_op_name(op), principal->troubles,
+			   err->message);
+}
+
+static const struct removal_owner removal_owner = {
+	.done = removal_done,
+	.keys_gone = keys_gone,
+	.trouble = removal_trouble,
+};
+
+static void timer_fired(struct timer *timer)
+{
+	struct principal *principal = container_of(timer, struct principal, timer);
+
+	switch (principal->state) {
+	case PRINCIPAL_ACTIVE:
+		principal_revoke(principal, "expired");
+		break;
+	case PRINCIPAL_REVOKING:
+		principal_remove(principal);
+		break;
+	default:
+		grant_late(principal);
+		break;
+	}
+}
