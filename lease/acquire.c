@@ -40,9 +40,8 @@ static void request_free(struct request *request)
 
 static void part_leave(struct part *part)
 {
-	if (part->lease)
-		return;
 	list_remove(&part->link);
+	part->slot->n_parts--;
 	slot_idle(part->slot);
 }
 
@@ -117,7 +116,7 @@ static void refresh(struct request *request)
 			principal_by_id(request->engine, part->lease->id);
 
 		bool live = principal && principal->state == PRINCIPAL_ACTIVE &&
-			    now < principal->expire_at;
+			    principal->slot == part->slot && now < principal->expire_at;
 
 		if (live && principal->lease == part->lease)
 			continue;
@@ -268,6 +267,7 @@ static void want(struct request *request, const struct acquire *asked, const str
 	part->request = request;
 	part->slot = slot_get(pool, asked->ttl_ms ? asked->ttl_ms : secret->ttl_ms,
 			      secret->scope == SCOPE_USER ? asked->user_holder : 0);
+	part->slot->n_parts++;
 	list_init(&part->link);
 
 	const struct lease *lease = slot_lease(part->slot);
@@ -373,14 +373,12 @@ void engine_abandon(struct engine *engine, uint64_t ticket)
 
 void requests_free(struct engine *engine)
 {
-	list_each(pool_at, &engine->pools)
-		list_each(slot_at, &container_of(pool_at, struct pool, link)->slots)
-	{
-		struct slot *slot = container_of(slot_at, struct slot, link);
+	list_each (pool_at, &engine->pools)
+		list_each (slot_at, &container_of(pool_at, struct pool, link)->slots) {
+			struct slot *slot = container_of(slot_at, struct slot, link);
 
-		while (!list_empty(&slot->waiters))
-			engine_abandon(
-				engine,
-				list_first(&slot->waiters, struct part, link)->request->ticket);
-	}
+			while (!list_empty(&slot->waiters))
+				engine_abandon(engine, list_first(&slot->waiters, struct part, link)
+							       ->request->ticket);
+		}
 }
