@@ -25,9 +25,7 @@ int cloud_open(struct cloud *ret, const struct options *options)
 	cloud.catalog = configuration_load(file);
 	if (!cloud.catalog)
 		return -EINVAL;
-	r = aws_global_init(&err);
-	if (r == 0)
-		r = aws_new(&cloud.aws, &system_clock, &err);
+	r = aws_new(&cloud.aws, &system_clock, &err);
 	if (r < 0) {
 		log_error(LOG_ERR, &err, NULL);
 		cloud_close(&cloud);

@@ -2,10 +2,11 @@
 
 #include <limits.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
+#include "aws/aws.h"
 #include "cli/log.h"
+#include "lease/alloc.h"
 
 /* What the secret memory is made for: IAM's most users an account, at a key's 40 bytes and its
  * bookkeeping each; the integrations' own credentials; and the static secrets of four
@@ -16,7 +17,7 @@
 #define ARENA_CREDENTIALS (256u * 1024u)
 #define ARENA_FILES       4
 
-static int make_secret_memory(const char *file, struct dsec_error *err)
+static int prepare_secrets(const char *file, struct dsec_error *err)
 {
 	static bool made;
 	struct stat st = {0};
@@ -25,9 +26,13 @@ static int make_secret_memory(const char *file, struct dsec_error *err)
 		return 0;
 	if (stat(file, &st) < 0 || st.st_size > (off_t)CATALOG_FILE_SIZE_MAX)
 		st.st_size = 0; /* it will not be read either */
-	int r = secret_arena_init((size_t)ARENA_LEASES * ARENA_A_LEASE + ARENA_CREDENTIALS +
-					  ARENA_FILES * (size_t)st.st_size,
-				  err);
+	/* First of all, since libraries that have allocated cannot be made to wipe. */
+	int r = aws_global_init(err);
+	if (r < 0)
+		return r;
+	r = secret_arena_init((size_t)ARENA_LEASES * ARENA_A_LEASE + ARENA_CREDENTIALS +
+				      ARENA_FILES * (size_t)st.st_size,
+			      err);
 	if (r == 0)
 		made = true;
 	return r;
@@ -48,23 +53,18 @@ static void log_problems(const struct catalog_problems *problems, const char *fi
 
 struct catalog *configuration_load(const char *file)
 {
-	struct catalog_problems *problems = calloc(1, sizeof(*problems));
+	_cleanup_free_ struct catalog_problems *problems = alloc_zeroed(1, sizeof(*problems));
 	struct catalog_system system;
 	struct catalog *catalog = NULL;
 	struct dsec_error err;
 
-	if (!problems) {
-		log_line(LOG_ERR, "out of memory");
-		return NULL;
-	}
-	if (make_secret_memory(file, &err) < 0) {
-		log_error(LOG_ERR, &err, "secret memory");
+	if (prepare_secrets(file, &err) < 0) {
+		log_error(LOG_ERR, &err, NULL);
 	} else {
 		catalog_system_init(&system);
 		if (catalog_load(&catalog, file, &system, problems) < 0)
 			catalog = NULL;
 		log_problems(problems, file);
 	}
-	free(problems);
 	return catalog;
 }

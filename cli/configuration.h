@@ -7,8 +7,9 @@
 #include "lease/catalog.h"
 #include "lease/error.h"
 
-/* Reads the file and logs every problem in it. NULL when it is not usable. The process's secret
- * memory is made first, when it is not there yet. */
+/* Reads the file and logs every problem in it. NULL when it is not usable. Before the
+ * first one it prepares the process for secrets: memory for them, and libraries that wipe theirs;
+ * so nothing that uses OpenSSL or curl comes before it, and no thread. */
 struct catalog *configuration_load(const char *file);
 
 static inline void catalog_unrefp(struct catalog **catalog)

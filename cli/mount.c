@@ -11,7 +11,7 @@
 #include "cli/log.h"
 #include "cli/notify.h"
 #include "cli/paths.h"
-#include "cli/probe.h"
+#include "cli/peer.h"
 #include "fs/fs.h"
 
 struct places {
@@ -32,15 +32,15 @@ static int find_places(struct places *ret, const struct options *options, struct
 
 static int refuse_alive(const char *mountpoint, struct dsec_error *err)
 {
-	struct probe probe;
+	struct peer peer;
 
-	if (probe_mount(mountpoint, &probe, err) < 0)
+	if (peer_look(mountpoint, &peer, err) < 0)
 		return dsec_error_set(err, DSEC_ERROR_FAULT,
 				      "another dsec is mounted on %s, and does not answer",
 				      mountpoint);
 	return dsec_error_set(err, DSEC_ERROR_FAULT,
 			      "another dsec (pid %d) is mounted on %s: 'dsec unmount %s' ends it",
-			      (int)probe.pid, mountpoint, mountpoint);
+			      (int)peer.pid, mountpoint, mountpoint);
 }
 
 /* Makes the folder where there is none, takes over what a dead daemon left mounted, and refuses
@@ -61,7 +61,8 @@ static int prepare(const char *mountpoint, bool *ret_made, struct dsec_error *er
 		break;
 	}
 	if (mkdir(mountpoint, 0755) < 0) {
-		if (errno == EEXIST)
+		struct stat st;
+		if (errno == EEXIST && stat(mountpoint, &st) == 0 && S_ISDIR(st.st_mode))
 			return 0;
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot make the mount point %s: %s",
 				      mountpoint, strerror(errno));

@@ -6,26 +6,26 @@
 #include "cli/file.h"
 #include "cli/log.h"
 #include "cli/paths.h"
-#include "cli/probe.h"
+#include "cli/peer.h"
 
 static int reload(const char *mountpoint, struct dsec_error *err)
 {
 	_cleanup_catalog_ struct catalog *catalog = NULL;
 	_cleanup_fd_ int pidfd = -1;
-	struct probe probe;
+	struct peer peer;
 
-	int r = probe_daemon(mountpoint, &probe, &pidfd, err);
+	int r = peer_open(mountpoint, &peer, &pidfd, err);
 	if (r < 0)
 		return r;
 	/* The daemon's own log is the only place where it could say what is wrong with the file. */
-	catalog = configuration_load(probe.config);
+	catalog = configuration_load(peer.config);
 	if (!catalog)
 		return dsec_error_set(err, DSEC_ERROR_INVALID,
 				      "not reloaded: the running configuration stays");
-	r = probe_signal(pidfd, &probe, SIGHUP, err);
+	r = peer_signal(pidfd, &peer, SIGHUP, err);
 	if (r == 0)
 		log_line(LOG_INFO, "%s is in order, and the daemon (pid %d) was told to read it",
-			 probe.config, (int)probe.pid);
+			 peer.config, (int)peer.pid);
 	return r;
 }
 
@@ -36,7 +36,7 @@ static int run(const struct options *options)
 
 	int r = paths_mountpoint(mountpoint, options->n_operands ? options->operands[0] : NULL,
 				 &err);
-	if (r == 0 && probe_expect_alive(mountpoint) < 0)
+	if (r == 0 && peer_expect(mountpoint) < 0)
 		return STATUS_FAILED;
 	if (r == 0)
 		r = reload(mountpoint, &err);

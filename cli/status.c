@@ -9,7 +9,7 @@
 #include "cli/file.h"
 #include "cli/log.h"
 #include "cli/paths.h"
-#include "cli/probe.h"
+#include "cli/peer.h"
 #include "lease/error.h"
 
 #define STATUS_TEXT_MAX (1024u * 1024u)
@@ -78,23 +78,23 @@ static int run(const struct options *options)
 {
 	char mountpoint[PATH_MAX], path[PATH_MAX + 16], version[64];
 	struct dsec_error err;
-	struct probe probe;
+	struct peer peer;
 
 	if (paths_mountpoint(mountpoint, options->n_operands ? options->operands[0] : NULL, &err) <
 	    0) {
 		log_error(LOG_ERR, &err, NULL);
 		return STATUS_FAILED;
 	}
-	if (probe_expect_alive(mountpoint) < 0)
+	if (peer_expect(mountpoint) < 0)
 		return STATUS_FAILED;
-	if (probe_mount(mountpoint, &probe, &err) < 0) {
+	if (peer_look(mountpoint, &peer, &err) < 0) {
 		log_error(LOG_ERR, &err, NULL);
 		return STATUS_FAILED;
 	}
 	snprintf(path, sizeof(path), "%s/.dsec/version", mountpoint);
 	file_first_line(path, version, sizeof(version));
 	printf("%s is served by dsec %s, pid %d\nconfiguration %s\nstate folder %s\n", mountpoint,
-	       version, (int)probe.pid, probe.config, probe.state);
+	       version, (int)peer.pid, peer.config, peer.state);
 	print_all(mountpoint);
 	return STATUS_FINE;
 }

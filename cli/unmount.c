@@ -10,7 +10,7 @@
 #include "cli/left.h"
 #include "cli/log.h"
 #include "cli/paths.h"
-#include "cli/probe.h"
+#include "cli/peer.h"
 #include "cli/progress.h"
 #include "fs/fs.h"
 #include "lease/clock.h"
@@ -47,12 +47,12 @@ static int watch(int pidfd, const char *state_folder, int64_t end_at)
 
 /* Both are for what the daemon itself will do; where the file has become unreadable, it goes on
  * with what it has read, and the defaults are the best guess. */
-static struct catalog *daemon_catalog(const struct probe *probe, int64_t *ret_timeout_ms)
+static struct catalog *daemon_catalog(const struct peer *peer, int64_t *ret_timeout_ms)
 {
 	struct catalog *catalog = NULL;
 
-	if (access(probe->config, R_OK) == 0)
-		catalog = configuration_load(probe->config);
+	if (access(peer->config, R_OK) == 0)
+		catalog = configuration_load(peer->config);
 	*ret_timeout_ms = catalog ? catalog->unmount_timeout_ms : UNMOUNT_TIMEOUT_MS;
 	return catalog;
 }
@@ -72,30 +72,30 @@ static int end_daemon(const char *mountpoint, bool wait, struct dsec_error *err)
 {
 	_cleanup_catalog_ struct catalog *catalog = NULL;
 	_cleanup_fd_ int pidfd = -1;
-	struct probe probe;
+	struct peer peer;
 	int64_t timeout_ms;
 
-	int r = probe_daemon(mountpoint, &probe, &pidfd, err);
+	int r = peer_open(mountpoint, &peer, &pidfd, err);
 	if (r < 0)
 		return r;
-	catalog = daemon_catalog(&probe, &timeout_ms);
+	catalog = daemon_catalog(&peer, &timeout_ms);
 	int64_t end_at = wait ? DSEC_NEVER
 			      : system_clock.boottime_at(&system_clock) + timeout_ms + MARGIN_MS;
 	if (wait)
-		r = probe_signal(pidfd, &probe, SIGUSR1, err);
+		r = peer_signal(pidfd, &peer, SIGUSR1, err);
 	if (r == 0)
-		r = probe_signal(pidfd, &probe, SIGTERM, err);
+		r = peer_signal(pidfd, &peer, SIGTERM, err);
 	if (r < 0)
 		return r;
-	if (watch(pidfd, probe.state, end_at) < 0)
+	if (watch(pidfd, peer.state, end_at) < 0)
 		return dsec_error_set(
 			err, DSEC_ERROR_TIMEOUT,
 			"the daemon (pid %d) has not ended within its unmount_timeout",
-			(int)probe.pid);
+			(int)peer.pid);
 	/* It was killed while it ended: its mount is ours to remove. */
 	if (fs_mount_state(mountpoint) == FS_MOUNT_STALE)
 		fs_unmount(mountpoint, NULL);
-	return report(mountpoint, probe.state, catalog);
+	return report(mountpoint, peer.state, catalog);
 }
 
 /* Nobody is there to revoke anything: the mount goes, and what is left is told. Which state folder
@@ -119,7 +119,7 @@ static int unmount(const char *mountpoint, const struct options *options, struct
 {
 	if (fs_mount_state(mountpoint) == FS_MOUNT_STALE)
 		return detach_stale(mountpoint, options, err);
-	if (probe_expect_alive(mountpoint) < 0)
+	if (peer_expect(mountpoint) < 0)
 		return STATUS_FAILED;
 	return end_daemon(mountpoint, options->wait, err);
 }

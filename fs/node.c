@@ -258,6 +258,12 @@ void node_bind(struct nodes *nodes, struct node *node, const struct lease *const
 		enter_key(nodes, node, &key);
 }
 
+void node_spend(struct nodes *nodes, struct node *node)
+{
+	leave_key(nodes, node);
+	node->kind = NODE_EMPTY;
+}
+
 struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 {
 	struct node *node = find_key(nodes, key);
@@ -347,6 +353,7 @@ static bool same_bytes(const struct node *node, const struct entry *entry)
 	case NODE_LEASED: /* a whole config has static secrets in it, which may have changed */
 		return entry->secrets != 0 && entry->own == node->entry->own &&
 		       entry->kind != ENTRY_FORMAT;
+	case NODE_EMPTY:
 	case NODE_REPORT:
 	case NODE_PROBE:
 		return false;
@@ -389,11 +396,7 @@ void node_stat(const struct node *node, struct stat *ret)
 	*ret = (struct stat){
 		.st_ino = node->ino,
 		.st_mode = node->mode,
-		/* A report has no link: each look makes another, and what has no link leaves the
-		 * kernel's memory with its last user. */
-		.st_nlink = node->kind == NODE_REPORT ? 0
-			    : S_ISDIR(node->mode)     ? 2
-						      : 1,
+		.st_nlink = S_ISDIR(node->mode) ? 2 : 1,
 		.st_uid = node->uid,
 		.st_gid = node->gid,
 		.st_size = (off_t)node->size,

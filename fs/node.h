@@ -31,6 +31,7 @@ enum node_kind {
 	NODE_STATIC,   /* needs no lease */
 	NODE_UNLEASED, /* size 0; becomes LEASED at its first OPEN */
 	NODE_LEASED,
+	NODE_EMPTY,  /* was opened unleased by somebody who would not wait; stays empty */
 	NODE_REPORT, /* one text of the engine's */
 	NODE_PROBE,
 };
@@ -103,6 +104,9 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key);
 
 /* UNLEASED becomes LEASED. */
 void node_bind(struct nodes *nodes, struct node *node, const struct lease *const *leases);
+
+/* UNLEASED becomes EMPTY: its name leads to another node from now on. */
+void node_spend(struct nodes *nodes, struct node *node);
 
 /* May it be opened, for all that is known of its leases? */
 bool node_alive(const struct node *node, int64_t now_at);

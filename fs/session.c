@@ -170,6 +170,13 @@ static int serve(struct files *files, struct fuse_buf *buffer)
 		if (r < 0)
 			return r;
 
+		/* What the engine said before the request was made comes before it: a reader who
+		 * knows that a lease has ended is not given it. */
+		if (queue_has(&files->inbox))
+			take_messages(files);
+		if (files->stopping)
+			return 0; /* closing the descriptor answers it */
+
 		bool was_initialised = files->initialised;
 		fuse_session_process_buf(files->session, buffer);
 		if (files->initialised && !was_initialised)

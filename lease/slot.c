@@ -4,6 +4,8 @@
 #include "lease/alloc.h"
 #include "lease/engine_private.h"
 
+#define REFUSAL_DOUBLINGS 5 /* of REFUSAL_MS, which its cap allows */
+
 struct slot_key {
 	const struct pool *pool;
 	int64_t ttl_ms;
@@ -35,7 +37,7 @@ static void forget(struct timer *timer)
 {
 	struct slot *slot = container_of(timer, struct slot, forget);
 
-	if (slot->n_leases == 0 && !slot->making && list_empty(&slot->waiters))
+	if (slot->n_leases == 0 && slot->n_parts == 0 && !slot->making)
 		slot_free(slot);
 }
 
@@ -78,12 +80,14 @@ void slot_free(struct slot *slot)
 void slot_idle(struct slot *slot)
 {
 	struct engine *engine = slot->pool->engine;
-	int64_t now = engine_now(engine);
+	int64_t forget_at = engine_now(engine);
 
 	if (list_empty(&slot->waiters))
 		list_remove(&slot->thirsty);
-	timer_arm(&engine->timers, &slot->forget,
-		  slot->refused_until_at > now ? slot->refused_until_at : now);
+	/* A crash loop's next reader finds how often it has failed. */
+	if (slot->failures > 0 && slot->refused_until_at + REFUSAL_CAP_MS > forget_at)
+		forget_at = slot->refused_until_at + REFUSAL_CAP_MS;
+	timer_arm(&engine->timers, &slot->forget, forget_at);
 }
 
 struct lease_slot slot_name(const struct slot *slot)
@@ -136,7 +140,7 @@ void slot_refuse(struct slot *slot, const struct dsec_error *err)
 {
 	int64_t pause = REFUSAL_CAP_MS;
 
-	if (slot->failures < 8 && REFUSAL_MS << slot->failures < REFUSAL_CAP_MS)
+	if (slot->failures < REFUSAL_DOUBLINGS)
 		pause = REFUSAL_MS << slot->failures;
 	slot->failures++;
 	slot->refusal = *err;
@@ -186,6 +190,15 @@ static void fail_full(struct slot *slot)
 	slot_failed(slot, &err);
 }
 
+void slot_fail_unconfigured(struct slot *slot)
+{
+	struct dsec_error err;
+
+	dsec_error_set(&err, DSEC_ERROR_NOT_CONFIGURED, "%s is not in the configuration any more",
+		       slot->pool->secret);
+	slot_failed(slot, &err);
+}
+
 void slot_make_now(struct slot *slot)
 {
 	if (pool_full(slot->pool))
@@ -198,6 +211,10 @@ void slot_make(struct slot *slot)
 {
 	if (slot->making || !list_empty(&slot->thirsty) || list_empty(&slot->waiters))
 		return;
+	if (!slot->pool->recipe) {
+		slot_fail_unconfigured(slot);
+		return;
+	}
 	if (pool_full(slot->pool)) {
 		fail_full(slot);
 		return;

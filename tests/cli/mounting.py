@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 """Starting and ending a daemon, with an AWS that is not there: none of this may need it."""
 
-import errno
 import os
 import pathlib
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -17,16 +19,6 @@ import tap
 from daemon import DESCRIBE, DSEC, Dsec, command, mounted, until, wait_for_end
 
 NOBODY_LISTENS = "http://127.0.0.1:1"
-
-
-def opened_for_writing(fifo):
-    """A descriptor as soon as somebody reads, else None."""
-    try:
-        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise
-        return None
 
 
 def configuration(**secret):
@@ -54,8 +46,8 @@ def configuration(**secret):
 
 
 class Mounting(unittest.TestCase):
-    def dsec(self, **members):
-        return Dsec(self, configuration(), **members)
+    def dsec(self):
+        return Dsec(self, configuration())
 
     def refused(self, dsec, *sentences):
         result = dsec.try_mount()
@@ -116,7 +108,7 @@ class Mounting(unittest.TestCase):
     def test_mount_point_that_is_a_file_is_refused(self):
         dsec = self.dsec()
         dsec.mountpoint.write_text("")
-        self.refused(dsec, str(dsec.mountpoint))
+        self.refused(dsec, f"cannot make the mount point {dsec.mountpoint}: File exists")
 
     def test_folder_that_was_made_is_removed_and_another_is_kept(self):
         dsec = self.dsec().mount()
@@ -145,20 +137,24 @@ class Mounting(unittest.TestCase):
         self.assertFalse(mounted(dsec.mountpoint), "a mount below the mount was left")
 
     def test_caller_that_gave_up_leaves_no_daemon(self):
-        dsec = self.dsec()
-        text = dsec.config.read_text()
-        dsec.config.unlink()
-        os.mkfifo(dsec.config, 0o600)  # holds the start until the test lets it go on
-        process = subprocess.Popen(
-            [DSEC, "mount", *map(str, dsec.arguments), str(dsec.mountpoint)],
-            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        writer = until("it reads the configuration", lambda: opened_for_writing(dsec.config))
-        daemon = int(pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
-        process.kill()
-        process.wait()
+        dsec = self.dsec().mount()
+        dsec.stop()
+        # Holds the next start until the test lets it go on.
+        journal = sqlite3.connect(dsec.state / "journal.db", isolation_level=None)
+        journal.execute("PRAGMA locking_mode=EXCLUSIVE")
+        journal.execute("BEGIN EXCLUSIVE")
+        caller = subprocess.Popen([DSEC, "mount", *map(str, dsec.arguments), str(dsec.mountpoint)],
+                                  stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        children = pathlib.Path(f"/proc/{caller.pid}/task/{caller.pid}/children")
+        daemon = int(until("it forks", children.read_text))
         dsec._pid = daemon
-        with os.fdopen(writer, "w") as file:
-            file.write(text)
+        lock = dsec.state / "lock"
+        until("it starts", lambda: lock.read_text() == f"{daemon}\n")
+        self.assertIsNone(caller.poll())
+        caller.kill()
+        caller.wait()
+        journal.execute("ROLLBACK")
+        journal.close()
         wait_for_end(daemon)
         self.assertFalse(mounted(dsec.mountpoint))
 
@@ -230,9 +226,11 @@ class Ending(unittest.TestCase):
 
     def test_unmount_signals_no_other_process(self):
         # What a mount looks like that is seen from another pid namespace: its pid is, here, that of
-        # something else.
-        dsec = self.started()
-        pathlib.Path(f"/proc/{dsec.process.pid}/comm").write_text("innocent")
+        # something else. A copy by another name is one, too.
+        copy = pathlib.Path(tempfile.mkdtemp(prefix="dsec-"), "innocent")
+        self.addCleanup(shutil.rmtree, copy.parent)
+        shutil.copy(DSEC, copy)
+        dsec = self.started(executable=copy)
         result = command("unmount", dsec.mountpoint)
         self.assertEqual(result.returncode, 1)
         self.assertIn("is no dsec here", result.stderr)
@@ -322,8 +320,9 @@ class Secrecy(unittest.TestCase):
         dsec.stop()
 
     def test_files_of_the_daemon_are_its_owner_s(self):
-        dsec = Dsec(self, configuration(), audit={"file": "audit.jsonl"}).mount()
-        dsec.stop()
+        dsec = Dsec(self, configuration())
+        dsec.configure({**configuration(), "audit": {"file": f"{dsec.folder}/audit.jsonl"}})
+        dsec.mount().stop()
         for path in [dsec.state, *dsec.state.iterdir(), dsec.folder / "audit.jsonl"]:
             self.assertEqual(path.stat().st_mode & 0o077, 0, path)
 

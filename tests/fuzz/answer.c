@@ -1,14 +1,26 @@
 /*
  * Whatever a server answers, however it is cut into packets, reading it ends and says the same.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "aws/answer.h"
+#include "lease/secret.h"
 
+#define ARENA_SIZE (1024u * 1024u)
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	struct dsec_error err;
+
+	return secret_arena_init(ARENA_SIZE, &err);
+}
 
 static const struct answer_names users = {.list = "Users", .leaf = "UserName"};
 

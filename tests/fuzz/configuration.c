@@ -8,8 +8,19 @@
 #include <stdlib.h>
 
 #include "lease/catalog.h"
+#include "lease/secret.h"
 
+#define ARENA_SIZE (1024u * 1024u)
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	struct dsec_error err;
+
+	return secret_arena_init(ARENA_SIZE, &err);
+}
 
 static int no_file(const struct catalog_system *system, const char *path, size_t max, bool private,
 		   char **ret, size_t *ret_n)

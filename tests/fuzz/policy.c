@@ -1,6 +1,6 @@
 /*
  * Whatever is given as a policy, what comes out is a policy that is taken as it is, also with an
- * end in it, and IAM's count does not depend on white space.
+ * end in it.
  */
 #include <stddef.h>
 #include <stdint.h>

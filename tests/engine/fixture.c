@@ -1,0 +1,269 @@
+#include "tests/engine/fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lease/alloc.h"
+
+#define HOUR_MS    3600000
+#define ARENA_SIZE (1u << 20)
+#define EVENTS_MAX 10000000 /* an engine that never rests is a bug, not a long test */
+#define INTEGRATION                                                                                \
+	"\"aws\": {\"type\": \"aws-iam\", \"credentials\": {\"source\": \"static\", "              \
+	"\"access_key_id\": \"AKIA0000000000000000\", \"secret_access_key\": \"x\"}}"
+#define POLICY                                                                                     \
+	"{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", "                   \
+	"\"Action\": \"ec2:Describe*\", \"Resource\": \"*\"}]}"
+
+const char fixture_plain[] =
+	"{\"integrations\": {" INTEGRATION "}, \"projects\": {\"a\": {\"dev\": "
+	"{\"dynamic_secrets\": {\"AWS_USER\": {\"integration\": \"aws\", \"policy\": " POLICY
+	"}}}}}}";
+
+struct catalog *fixture_catalog(const char *json)
+{
+	struct catalog_problems problems = {0};
+	struct catalog_system system;
+	struct catalog *catalog = NULL;
+
+	catalog_system_init(&system);
+	if (catalog_parse(&catalog, json, strlen(json), "test.json", true, &system, &problems) < 0)
+		fail_msg("%s: %s", problems.at[0].path, problems.at[0].message);
+	return catalog;
+}
+
+static struct cloud_fate fate(void *arg, const struct provider_call *call)
+{
+	struct fixture *fixture = arg;
+
+	strncat(fixture->calls, provider_op_name(call->op),
+		sizeof(fixture->calls) - strlen(fixture->calls) - 2);
+	strcat(fixture->calls, " ");
+	if (call->op == fixture->bad_op && fixture->n_bad > 0 &&
+	    (!fixture->is_bad || fixture->is_bad(call))) {
+		fixture->n_bad--;
+		return fixture->bad;
+	}
+	return (struct cloud_fate){.latency_ms = 20};
+}
+
+static void changed(void *arg, struct cloud_user *user, enum provider_op op)
+{
+	struct fixture *fixture = arg;
+
+	if (fixture->watch)
+		fixture->watch(fixture, user, op);
+}
+
+static struct provider *provider(void *arg, const struct integration *integration)
+{
+	struct fixture *fixture = arg;
+
+	return &fixture->cloud.provider;
+}
+
+static void on_lease(void *arg, enum lease_event event, const struct lease *lease,
+		     const char *reason)
+{
+	struct fixture *fixture = arg;
+
+	fixture->n_active += event == LEASE_ACTIVE;
+	fixture->n_ended += event == LEASE_ENDED;
+	fixture->n_gone += event == LEASE_GONE;
+	if (reason)
+		snprintf(fixture->last_reason, sizeof(fixture->last_reason), "%s", reason);
+}
+
+static void on_failed(void *arg, const struct lease_slot *slot, const struct lease_caller *caller,
+		      const struct dsec_error *err)
+{
+	((struct fixture *)arg)->n_failed++;
+}
+
+static void on_handed_out(void *arg, const struct lease *lease, const struct lease_caller *caller)
+{
+	((struct fixture *)arg)->n_handed_out++;
+}
+
+static void on_log(void *arg, int priority, const char *message)
+{
+	struct fixture *fixture = arg;
+	size_t n = strlen(fixture->log);
+
+	if (n + strlen(message) + 2 > sizeof(fixture->log))
+		n = 0;
+	snprintf(fixture->log + n, sizeof(fixture->log) - n, "%s\n", message);
+}
+
+static void start(struct fixture *fixture, const char *json, bool rebuild)
+{
+	struct catalog *catalog = fixture_catalog(json);
+	struct dsec_error err;
+
+	if (engine_new(&fixture->engine, &fixture->env, catalog, &err) < 0)
+		fail_msg("%s", err.message);
+	catalog_unref(catalog);
+	list_each (at, &fixture->disk.records)
+		engine_recall(fixture->engine, &container_of(at, struct disk_record, link)->record);
+	engine_start(fixture->engine, rebuild);
+}
+
+struct fixture *fixture_new(const char *json)
+{
+	static bool has_arena;
+	struct fixture *fixture = alloc_zeroed(1, sizeof(*fixture));
+	struct dsec_error err;
+
+	if (!has_arena && secret_arena_init(ARENA_SIZE, &err) < 0)
+		fail_msg("%s", err.message);
+	has_arena = true;
+	world_init(&fixture->world, 1);
+	disk_init(&fixture->disk, &fixture->world);
+	cloud_init(&fixture->cloud, &fixture->world, "123456789012");
+	fixture->cloud.fate = fate;
+	fixture->cloud.changed = changed;
+	fixture->cloud.arg = fixture;
+	fixture->env = (struct engine_env){
+		.clock = &fixture->world.clock,
+		.journal = &fixture->disk.journal,
+		.provider = provider,
+		.provider_arg = fixture,
+		.observer = {.lease = on_lease,
+			     .failed = on_failed,
+			     .handed_out = on_handed_out,
+			     .log = on_log,
+			     .arg = fixture},
+		.daemon_id = FIXTURE_DAEMON,
+	};
+	start(fixture, json, false);
+	return fixture;
+}
+
+struct fixture *fixture_free(struct fixture *fixture)
+{
+	engine_free(fixture->engine);
+	cloud_finish(&fixture->cloud);
+	disk_finish(&fixture->disk);
+	world_finish(&fixture->world);
+	free(fixture);
+	return NULL;
+}
+
+void fixture_crash(struct fixture *fixture)
+{
+	fixture->engine = engine_free(fixture->engine);
+	cloud_forget_callers(&fixture->cloud);
+	disk_crash(&fixture->disk);
+}
+
+void fixture_restart(struct fixture *fixture, const char *json, bool rebuild)
+{
+	if (fixture->engine)
+		fixture_crash(fixture);
+	start(fixture, json, rebuild);
+}
+
+static bool step(struct fixture *fixture, int64_t until_at)
+{
+	int64_t next = fixture->engine ? engine_tick(fixture->engine) : DSEC_NEVER;
+
+	if (world_step(&fixture->world, next < until_at ? next : until_at))
+		return true;
+	return fixture->world.now_at < until_at;
+}
+
+void fixture_run(struct fixture *fixture, int64_t ms)
+{
+	int64_t until_at = fixture->world.now_at + ms;
+
+	for (long n = 0; step(fixture, until_at); n++)
+		if (n == EVENTS_MAX)
+			fail_msg("the engine never rests");
+	if (fixture->engine)
+		engine_tick(fixture->engine);
+}
+
+bool fixture_until(struct fixture *fixture, bool (*is)(struct fixture *fixture))
+{
+	int64_t until_at = fixture->world.now_at + HOUR_MS;
+
+	while (!is(fixture))
+		if (!step(fixture, until_at))
+			return false;
+	return true;
+}
+
+static void answered(void *arg, const struct lease *const *leases, size_t n,
+		     const struct dsec_error *err)
+{
+	struct reader *reader = arg;
+
+	assert_false(reader->answered);
+	reader->answered = true;
+	reader->at = reader->fixture->world.now_at;
+	reader->n = n;
+	if (n > 0)
+		reader->lease = lease_ref(leases[0]);
+	if (err)
+		reader->err = *err;
+}
+
+void fixture_read_as(struct fixture *fixture, struct reader *reader, const char *config,
+		     uint64_t secrets, int64_t ttl_ms, uid_t uid)
+{
+	const struct acquire request = {
+		.project = "a",
+		.config = config,
+		.secrets = secrets,
+		.ttl_ms = ttl_ms,
+		.user_holder = (lease_holder)uid + 1,
+		.caller = {.uid = uid, .pid = 1},
+	};
+
+	*reader = (struct reader){.fixture = fixture};
+	reader->ticket = engine_acquire(fixture->engine, &request, answered, reader);
+	assert_int_equal(reader->answered, reader->ticket == 0);
+}
+
+void fixture_read(struct fixture *fixture, struct reader *reader)
+{
+	fixture_read_as(fixture, reader, "dev", 1, 0, 0);
+}
+
+void reader_finish(struct reader *reader)
+{
+	reader->lease = lease_unref(reader->lease);
+}
+
+struct lease *fixture_lease(struct fixture *fixture)
+{
+	struct reader reader;
+
+	fixture_read(fixture, &reader);
+	for (int64_t until_at = fixture->world.now_at + HOUR_MS; !reader.answered;)
+		if (!step(fixture, until_at))
+			break;
+	if (!reader.lease)
+		fail_msg("no lease: %s", reader.err.message);
+	return reader.lease;
+}
+
+struct cloud_user *fixture_only_user(struct fixture *fixture)
+{
+	struct cloud_user *only = NULL;
+
+	list_each (at, &fixture->cloud.users) {
+		struct cloud_user *user = container_of(at, struct cloud_user, link);
+
+		if (user->until_at != DSEC_NEVER)
+			continue;
+		assert_null(only);
+		only = user;
+	}
+	return only;
+}

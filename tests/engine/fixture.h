@@ -1,0 +1,78 @@
+/*
+ * fixture.h: an engine with a world of its own.
+ */
+#ifndef DSEC_TESTS_ENGINE_FIXTURE_H
+#define DSEC_TESTS_ENGINE_FIXTURE_H
+
+#include "lease/engine.h"
+#include "tests/sim/cloud.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/world.h"
+
+#define FIXTURE_DAEMON "0123456789abcdef"
+#define FIXTURE_PATH   "/doppler/" FIXTURE_DAEMON "/"
+
+/* The configuration that most tests begin with: one secret of 30 minutes, at most 12 hours. */
+extern const char fixture_plain[];
+
+struct fixture {
+	struct world world;
+	struct cloud cloud;
+	struct disk disk;
+	struct engine *engine;
+	struct engine_env env;
+
+	/* What the observer saw. */
+	unsigned n_active, n_ended, n_gone, n_failed, n_handed_out;
+	char last_reason[160];
+	char log[4096]; /* the latest lines */
+
+	/* What becomes of calls: the first n of this operation end like this, the rest well. */
+	enum provider_op bad_op;
+	unsigned n_bad;
+	struct cloud_fate bad;
+	bool (*is_bad)(const struct provider_call *call); /* NULL: all of that operation */
+
+	/* Each call's operation, in order. */
+	char calls[65536];
+
+	/* Called after each effect; may be NULL. */
+	void (*watch)(struct fixture *fixture, struct cloud_user *user, enum provider_op op);
+};
+
+/* With %s parts of the configuration: integration members, then the secret's. */
+struct fixture *fixture_new(const char *json);
+struct fixture *fixture_free(struct fixture *fixture);
+struct catalog *fixture_catalog(const char *json);
+
+/* The daemon dies and another one starts on what is durable. */
+void fixture_crash(struct fixture *fixture);
+void fixture_restart(struct fixture *fixture, const char *json, bool rebuild);
+
+/* Everything that happens within this time. */
+void fixture_run(struct fixture *fixture, int64_t ms);
+/* Until it is true; false when it is not within an hour. */
+bool fixture_until(struct fixture *fixture, bool (*is)(struct fixture *fixture));
+
+struct reader {
+	bool answered;
+	struct lease *lease; /* the first */
+	size_t n;
+	struct dsec_error err; /* .message[0] when it failed */
+	int64_t at;
+	uint64_t ticket;
+	struct fixture *fixture;
+};
+
+/* Asks for a config's first secret (a/dev in fixture_plain). */
+void fixture_read(struct fixture *fixture, struct reader *reader);
+void fixture_read_as(struct fixture *fixture, struct reader *reader, const char *config,
+		     uint64_t secrets, int64_t ttl_ms, uid_t uid);
+void reader_finish(struct reader *reader);
+
+/* A read that must succeed; the lease for lease_unref. */
+struct lease *fixture_lease(struct fixture *fixture);
+
+struct cloud_user *fixture_only_user(struct fixture *fixture);
+
+#endif
