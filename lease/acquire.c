@@ -105,26 +105,31 @@ static void request_fail(struct request *request, const struct lease_slot *slot,
 	request_free(request);
 }
 
-/* A lease that was put aside for the whole set may have ended since, or have a newer version. */
+/* The present version of a lease that was put aside, if it can still be had; else another one. */
+static const struct lease *lease_now(const struct part *part)
+{
+	const struct engine *engine = part->request->engine;
+	const struct principal *principal = principal_by_id(engine, part->lease->id);
+
+	if (principal && principal->state == PRINCIPAL_ACTIVE && principal->slot == part->slot &&
+	    engine_now(engine) < principal->expire_at)
+		return principal->lease;
+	return slot_lease(part->slot);
+}
+
+/* All are there; but what came first may have ended while the others were made. */
 static void refresh(struct request *request)
 {
-	int64_t now = engine_now(request->engine);
-
 	for (size_t i = 0; i < request->n; i++) {
 		struct part *part = &request->parts[i];
-		const struct principal *principal =
-			principal_by_id(request->engine, part->lease->id);
+		const struct lease *now = lease_now(part);
 
-		bool live = principal && principal->state == PRINCIPAL_ACTIVE &&
-			    principal->slot == part->slot && now < principal->expire_at;
-
-		if (live && principal->lease == part->lease)
+		if (now == part->lease)
 			continue;
-		part->lease = lease_unref(part->lease);
-		if (live) {
-			part->lease = lease_ref(principal->lease);
+		lease_unref(part->lease);
+		part->lease = now ? lease_ref(now) : NULL;
+		if (now)
 			continue;
-		}
 		list_append(&part->slot->waiters, &part->link);
 		part->waited = true;
 		request->n_missing++;

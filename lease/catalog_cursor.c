@@ -14,6 +14,8 @@
 
 /* Problems. */
 
+#define MESSAGE_MAX sizeof(((struct catalog_problem *)NULL)->message)
+
 static size_t path_steps(const struct cursor *at, struct json_step steps[PATH_DEPTH_MAX])
 {
 	size_t n = 0;
@@ -66,12 +68,11 @@ static bool make_room(struct reader *reader, bool warning)
 	return false;
 }
 
-static void add_problem(const struct cursor *at, bool warning, const char *format, va_list args)
+static void add_problem(const struct cursor *at, bool warning, const char *message)
 {
 	struct reader *reader = at->reader;
 	struct catalog_problems *problems = reader->problems;
 	struct json_step steps[PATH_DEPTH_MAX];
-	char raw[sizeof(problems->at[0].message)];
 	size_t n_steps = path_steps(at, steps), i;
 
 	reader->refused = reader->refused || !warning;
@@ -89,26 +90,29 @@ static void add_problem(const struct cursor *at, bool warning, const char *forma
 	problem->line = json_line(reader->text, reader->n, offset);
 	problem->warning = warning;
 	path_text(problem->path, sizeof(problem->path), steps, n_steps);
-	vsnprintf(raw, sizeof(raw), format, args);
-	dsec_print_safely(problem->message, sizeof(problem->message), raw);
+	dsec_print_safely(problem->message, sizeof(problem->message), message);
 }
 
 void cursor_refuse(const struct cursor *at, const char *format, ...)
 {
+	char message[MESSAGE_MAX];
 	va_list args;
 
 	va_start(args, format);
-	add_problem(at, false, format, args);
+	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
+	add_problem(at, false, message);
 }
 
 void cursor_warn(const struct cursor *at, const char *format, ...)
 {
+	char message[MESSAGE_MAX];
 	va_list args;
 
 	va_start(args, format);
-	add_problem(at, true, format, args);
+	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
+	add_problem(at, true, message);
 }
 
 /* Going down. */

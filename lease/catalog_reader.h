@@ -104,8 +104,8 @@ void cursor_check_file(const struct cursor *at, const char *path, bool private);
 /* The parts, each for one object of the file. */
 void read_integration(struct integration *ret, const struct cursor *at);
 void read_credentials(struct credentials *ret, const struct cursor *integration);
-void read_endpoints(struct integration *ret, const struct cursor *at);
-void read_policies(struct dynamic_secret *ret, const struct cursor *at);
+void read_endpoints(struct integration *ret, const struct cursor *integration);
+void read_policies(struct dynamic_secret *ret, const struct cursor *object);
 void read_dynamic_secret(struct dynamic_secret *ret, const struct cursor *at);
 void read_config(struct config *ret, const char *project, const struct cursor *at);
 
