@@ -411,5 +411,5 @@ void sim_revive(struct timer *timer)
 {
 	struct sim *sim = container_of(timer, struct sim, revive);
 
-	sim_start(sim, list_empty(&sim->disk.records));
+	sim_start(sim, sim->rebuilt);
 }
