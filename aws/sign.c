@@ -13,6 +13,19 @@
 #include "aws/wipe.h"
 #include "lease/alloc.h"
 
+/*
+ * libcurl signs, but not the request that is sent: the same request goes into a socket of our own
+ * first, and its Authorization is taken from there. One that has an Authorization is not signed
+ * again. That is for two reasons:
+ *
+ * - The keys. A connection that is kept for the next request keeps the name and password of the
+ *   last one with it, and so the secret key of a lease long after that has ended.
+ * - The time. libcurl signs with the X-Amz-Date that it is given, but up to 8.2 it then sends that
+ *   header twice, and AWS, which joins what is repeated, finds the signature wrong.
+ *
+ * All of it happens within one call, because nobody else is at the other end.
+ */
+
 #define HEADER_MAX (KEYS_TOKEN_MAX + 64u)
 /* Of a request line and headers, of which the token is the longest. */
 #define HEAD_MAX (KEYS_TOKEN_MAX + 8192u)
@@ -66,16 +79,6 @@ static int give_keys(CURL *easy, const struct request *request, struct dsec_erro
 			     : dsec_error_set(err, DSEC_ERROR_FAULT, "libcurl cannot sign: %s",
 					      curl_easy_strerror(r));
 }
-
-/*
- * Signing at another time than the local one.
- *
- * libcurl signs with the X-Amz-Date that it is given, but up to 8.2 it then sends that header
- * twice, and AWS, which joins what is repeated, finds the signature wrong. So libcurl is made to
- * sign the request into a socket of our own, and its Authorization is taken from there: a request
- * that has one is not signed again, and one X-Amz-Date is sent, on all versions alike. All of it
- * happens within one call, because nobody else is at the other end.
- */
 
 /* Host as it will be sent, because it is signed; and the same URL without a name to resolve. */
 static int split_url(const char *url, char *host, size_t size, char **ret_nowhere)
@@ -203,7 +206,7 @@ static int add_authorization(struct curl_slist **headers, const struct request *
 	CURL *easy;
 
 	if (listening < 0)
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot sign with AWS's time: %s",
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot sign: %s",
 				      strerror(-listening));
 	easy = make_nowhere(request, *headers, url, name, err);
 	if (easy && catch_head(easy, listening, head))
@@ -211,13 +214,11 @@ static int add_authorization(struct curl_slist **headers, const struct request *
 	curl_easy_cleanup(easy);
 	close(listening);
 	if (!value)
-		return dsec_error_set(err, DSEC_ERROR_FAULT,
-				      "libcurl did not sign with AWS's time");
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "libcurl did not sign the request");
 	return add_header(headers, "Authorization", value, err);
 }
 
-static int sign_at(struct curl_slist **headers, const struct request *request,
-		   struct dsec_error *err)
+int sign(struct curl_slist **headers, const struct request *request, struct dsec_error *err)
 {
 	char host[300], date[CLOCK_COMPACT_MAX];
 	char *nowhere = NULL;
@@ -226,26 +227,18 @@ static int sign_at(struct curl_slist **headers, const struct request *request,
 	if (split_url(request->url, host, sizeof(host), &nowhere) < 0)
 		return dsec_error_set(err, DSEC_ERROR_INVALID, "%s is no URL", request->url);
 	clock_compact(date, request->signed_ms);
-	r = add_header(headers, "X-Amz-Date", date, err);
+	/* libcurl signs all that stands in this list, also what it would not send: no blank
+	 * entries. Ceph and moto want Content-Type among it. */
+	r = add_header(headers, "Content-Type", "application/x-www-form-urlencoded; charset=utf-8",
+		       err);
 	if (r == 0)
 		r = add_header(headers, "Host", host, err);
+	if (r == 0)
+		r = add_header(headers, "X-Amz-Date", date, err);
+	if (r == 0 && request->keys->token)
+		r = add_token(headers, request->keys->token, err);
 	if (r == 0)
 		r = add_authorization(headers, request, nowhere, err);
 	curl_free(nowhere);
 	return r;
-}
-
-int sign(CURL *easy, struct curl_slist **headers, const struct request *request,
-	 struct dsec_error *err)
-{
-	/* Ceph and moto want it among what is signed; libcurl signs all that stands in this list,
-	 * also what it would not send: no blank entries. */
-	int r = add_header(headers, "Content-Type",
-			   "application/x-www-form-urlencoded; charset=utf-8", err);
-
-	if (r == 0 && request->keys->token)
-		r = add_token(headers, request->keys->token, err);
-	if (r < 0)
-		return r;
-	return request->signed_ms ? sign_at(headers, request, err) : give_keys(easy, request, err);
 }

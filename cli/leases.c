@@ -8,6 +8,8 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/log.h"
+#include "cli/paths.h"
+#include "cli/recorded.h"
 #include "lease/alloc.h"
 #include "lease/catalog.h"
 #include "lease/duration.h"
@@ -40,13 +42,33 @@ static void print_table(const json_t *leases)
 	}
 }
 
+/* Where no daemon answers, its journal still knows whose users are left. */
+static int fetch_recorded(const struct options *options, char **ret, struct dsec_error *err)
+{
+	struct dsec_error unreachable = *err;
+	char folder[PATH_MAX];
+
+	if (unreachable.kind != DSEC_ERROR_UNREACHABLE)
+		return -dsec_error_errno(err->kind);
+	int r = paths_state(folder, options->state, err);
+	if (r == 0)
+		r = recorded_leases(ret, folder, err);
+	if (r < 0)
+		dsec_error_wrap(err, "%s", unreachable.message);
+	else
+		log_line(LOG_WARNING, "%s; this is what the journal in %s holds",
+			 unreachable.message, folder);
+	return r;
+}
+
 static int run_list(const struct options *options)
 {
 	_cleanup_free_ char *text = NULL;
 	char socket[PATH_MAX];
 	struct dsec_error err;
 
-	if (client_socket(socket, options, &err) < 0 || fetch(socket, &text, &err) < 0) {
+	if ((client_socket(socket, options, &err) < 0 || fetch(socket, &text, &err) < 0) &&
+	    fetch_recorded(options, &text, &err) < 0) {
 		log_error(LOG_ERR, &err, NULL);
 		return STATUS_FAILED;
 	}
@@ -155,13 +177,15 @@ static int run_renew(const struct options *options)
 const struct command leases_command = {
 	.name = "leases",
 	.operands = "",
-	.options = OPTION_CONFIG | OPTION_SOCKET | OPTION_JSON,
+	.options = OPTION_CONFIG | OPTION_STATE | OPTION_SOCKET | OPTION_JSON,
 	.summary = "list the leases of the running daemon",
 	.help = "Prints each lease: id, state, project/config/secret, IAM user, end; separated by "
 		"tabs.\n"
-		"With --json all that the daemon knows of them; never a secret.\n"
+		"With --json all that the daemon knows of them; never a secret. Where no daemon "
+		"answers,\n"
+		"those that the journal in the state folder holds.\n"
 		"\n"
-		"Exit status: 0, or 1 when no daemon answers.\n",
+		"Exit status: 0, or 1 when there is neither a daemon nor a journal.\n",
 	.run = run_list,
 };
 

@@ -8,7 +8,7 @@
 #include "lease/json_text.h"
 
 #define PATH_DEPTH_MAX  16 /* deeper than any place that the readers look at */
-#define KNOWN_NAME_MAX  32 /* longer than any member's name */
+#define KNOWN_NAME_MAX  32 /* longer than any member's name; longer ones resemble nothing */
 #define FILE_CHECK_MAX  (4ul * 1024 * 1024)
 #define KNOWN_SHOWN_MAX 300 /* characters of the list of known members */
 
@@ -286,8 +286,7 @@ static size_t distance(const char *a, const char *b)
 	return row[n];
 }
 
-/* The known name that was probably meant: no more than a third of it is wrong. */
-static const char *nearest(const char *name, const char *const *known)
+const char *catalog_nearest(const char *name, const char *const *known)
 {
 	const char *found = NULL;
 	size_t n = strlen(name), best = n < 3 ? 1 : n / 3 + 1;
@@ -295,7 +294,7 @@ static const char *nearest(const char *name, const char *const *known)
 	if (n >= KNOWN_NAME_MAX)
 		return NULL;
 	for (; *known; known++) {
-		size_t d = distance(name, *known);
+		size_t d = strlen(*known) < KNOWN_NAME_MAX ? distance(name, *known) : SIZE_MAX;
 		if (d < best) {
 			best = d;
 			found = *known;
@@ -306,7 +305,7 @@ static const char *nearest(const char *name, const char *const *known)
 
 static void refuse_unknown(const struct cursor *at, const char *const *known)
 {
-	const char *meant = nearest(at->key, known);
+	const char *meant = catalog_nearest(at->key, known);
 	char list[KNOWN_SHOWN_MAX] = "";
 	size_t n = 0;
 

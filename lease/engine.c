@@ -172,6 +172,10 @@ struct engine_left engine_left(const struct engine *engine)
 
 	list_each (at, &engine->accounts) {
 		const struct account *account = container_of(at, struct account, link);
+
+		/* Nobody knows how many; at least it is not said that nothing is left. */
+		left.users += !reconcile_knows_all(account);
+
 		size_t calls = CALLS_PER_USER * account->n_principals + account->n_keys;
 		int64_t ms = (int64_t)(1000 * (double)calls / account->limiter.rate);
 

@@ -145,6 +145,8 @@ int64_t account_ms(const struct account *account);                           /* 
 void reconcile_recalled(struct engine *engine); /* the journal's side, at start */
 void reconcile_begin(struct account *account);  /* IAM's side */
 void reconcile_cancel(struct account *account);
+/* False while the journal is lost and IAM has not said yet what there is. */
+bool reconcile_knows_all(const struct account *account);
 
 struct pool {
 	struct engine *engine;

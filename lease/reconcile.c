@@ -181,6 +181,8 @@ static void saw(struct account *account, const struct provider_user *user)
 
 	struct principal *adopted = adopt(account, user, last_end_ms);
 
+	if (engine->closing)
+		principal_revoke(adopted, engine->closing_reason);
 	/* With a sound journal this is a user that was removed, and that the list still shows. */
 	if (!engine->rebuild && adopted->state == PRINCIPAL_ACTIVE)
 		check(adopted);
@@ -248,6 +250,11 @@ static void listed(struct limiter_call *call, const struct provider_answer *answ
 		next_page(account);
 	else
 		round_over(account);
+}
+
+bool reconcile_knows_all(const struct account *account)
+{
+	return !account->engine->rebuild || account->reconcile.round > 1;
 }
 
 void reconcile_begin(struct account *account)

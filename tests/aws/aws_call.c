@@ -209,14 +209,14 @@ static void cancel(const json_t *line)
 	tell(json_pack("{s:i s:b}", "id", id, "cancelled", 1));
 }
 
-/* What is looked for comes with each byte's bits inverted, so that the request does not find
- * itself. */
+/* What is looked for, or its beginning, comes with each byte's bits inverted, so that the request
+ * does not find itself. */
 static size_t read_pattern(const char *hex, unsigned char *to)
 {
-	size_t n = strlen(hex) / 2;
+	size_t n = strlen(hex) / 2 < PATTERN_MAX ? strlen(hex) / 2 : PATTERN_MAX;
 	unsigned byte;
 
-	for (size_t i = 0; i < n && i < PATTERN_MAX; i++) {
+	for (size_t i = 0; i < n; i++) {
 		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
 			abort();
 		to[i] = (unsigned char)byte;

@@ -39,7 +39,7 @@ class Provider:
         self.folder = tempfile.mkdtemp(prefix="dsec-aws-")
         self.process = None
         self._last = 0
-        self._answers = {}
+        self.answers = {}
         config = pathlib.Path(self.folder, "dsec.json")
         config.touch(0o600)
         config.write_text(json.dumps({"integrations": {"test": {
@@ -94,10 +94,10 @@ class Provider:
         return self.send(op=op, **call)
 
     def answer(self, call):
-        while call not in self._answers:
+        while call not in self.answers:
             line = self._read_line()
-            self._answers[line["id"]] = line
-        return self._answers.pop(call)
+            self.answers[line["id"]] = line
+        return self.answers.pop(call)
 
     def _read_line(self):
         while b"\n" not in self._unread:
@@ -209,3 +209,23 @@ def drop(handler):
     """Closes the connection without an answer."""
     handler.close_connection = True
     handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+class Gate:
+    """Holds a request until it is opened, and lets the test wait for its coming."""
+
+    def __init__(self, play):
+        self._play = play
+        self._came, self._opened = threading.Event(), threading.Event()
+
+    def hold(self, handler):
+        self._came.set()
+        self._opened.wait(ANSWER_TIMEOUT)
+        self._play(handler)
+
+    def wait(self):
+        if not self._came.wait(ANSWER_TIMEOUT):
+            raise AssertionError("no request came")
+
+    def open(self):
+        self._opened.set()

@@ -15,7 +15,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
 from localiam import Certificates, LocalIAM, Principal  # noqa: E402
-from provider import (ATTACHMENTS, Provider, Script, answer, drop, error_xml, xml)  # noqa: E402
+from provider import (ATTACHMENTS, Gate, Provider, Script, answer, drop, error_xml,  # noqa: E402
+                      xml)
 
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": "ec2:Describe*", "Resource": "*"}]})
@@ -151,24 +152,6 @@ class Operations(TestCase):
             wrong = {**key, "secret_access_key": SECRET}
             self.refused(provider.call("GetCallerIdentity", **wrong), "key_not_ready",
                          ambiguous=False)
-
-    def test_a_cancelled_call_is_not_answered(self):
-        self.iam.fault("GetUser", kind="hold")
-        held = self.provider.start("GetUser", user="admin")
-        self.iam.wait_held()
-        self.provider.cancel(held)
-        self.iam.reset()
-        self.iam.release()
-        self.provider.good("GetUser", user="admin")
-        self.assertNotIn(held, self.provider._answers)
-
-    def test_dropping_everything_leaks_nothing(self):
-        self.iam.fault("GetUser", kind="hold")
-        for _ in range(3):
-            self.provider.start("GetUser", user="admin")
-        self.iam.wait_held(3)
-        self.provider.close()
-        self.iam.release()
 
 
 class Credentials(TestCase):
@@ -458,6 +441,26 @@ class Scripted(TestCase):
                 Provider(script.endpoint, STATIC) as provider:
             for _ in range(3):
                 self.assertEqual(provider.good("GetUser", user="u")["users"][0]["name"], "u")
+
+    def test_a_cancelled_call_is_not_answered(self):
+        gate = Gate(answer(xml("GetUser", USER)))
+        with Script(gate.hold, answer(xml("GetUser", USER))) as script, \
+                Provider(script.endpoint, STATIC) as provider:
+            held = provider.start("GetUser", user="u")
+            gate.wait()
+            provider.cancel(held)
+            gate.open()
+            provider.good("GetUser", user="u")
+            self.assertNotIn(held, provider.answers)
+
+    def test_dropping_everything_leaks_nothing(self):
+        gate = Gate(drop)
+        with Script(gate.hold) as script, Provider(script.endpoint, STATIC) as provider:
+            for _ in range(3):
+                provider.start("GetUser", user="u")
+            gate.wait()
+            self.assertEqual(provider.close(), 0)
+            gate.open()
 
     def test_redirects_are_not_followed(self):
         def redirect(handler):

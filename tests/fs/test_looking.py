@@ -139,6 +139,20 @@ class Looking(Case):
         self.assertEqual(said, "app/dev: 1 leases, 0 waiting\n")
         self.assertEqual(read(os.path.join(self.fs.mountpoint, ".dsec", "version")), "0.0-test\n")
 
+    def test_made_up_names_do_not_fill_the_memory(self):
+        """The kernel is asked to forget all but a thousand."""
+        before = self.inodes()
+        for i in range(8000):
+            os.stat(self.fs.path("dev@%dms" % (20000 + i)))
+        mounted.until(lambda: self.inodes() - before < 4000, "forgotten names")
+        with open(self.fs.path("dev@20000ms", "REGION")) as file:
+            self.assertEqual(file.read(), "us-east-1")
+
+    def inodes(self):
+        """How many the kernel has of all FUSE mounts."""
+        with open("/proc/slabinfo") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("fuse_inode"))
+
     def test_odd_names_do_not_exist(self):
         for name in (b"\xff\xfe", b"a" * 255, b"dev@" + b"1" * 200, b" ", b"dev@1h\n", b"%s%n"):
             with self.assertRaises(FileNotFoundError):

@@ -546,7 +546,7 @@ static int make_folder(void **state)
 
 	if (!folder)
 		return -1;
-	strcpy(folder->path, "/tmp/dsec-catalog-XXXXXX");
+	snprintf(folder->path, sizeof(folder->path), "/tmp/dsec-catalog-XXXXXX");
 	if (!mkdtemp(folder->path))
 		return -1;
 	snprintf(folder->file, sizeof(folder->file), "%s/dsec.json", folder->path);
