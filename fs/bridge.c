@@ -178,6 +178,10 @@ static void handle(struct fs *fs, struct message *message)
 	case MESSAGE_INVALIDATE:
 		fuse_lowlevel_notify_inval_inode(fs->files.session, message->node, 0, 0);
 		break;
+	case MESSAGE_FORGET:
+		fuse_lowlevel_notify_inval_entry(fs->files.session, message->node, message->text,
+						 strlen(message->text));
+		break;
 	case MESSAGE_STARTED:
 		fs->started = true;
 		fs->start_error = message->error;
@@ -320,22 +324,6 @@ static void choose_first_open(struct fs *fs, const struct fs_options *options)
 	message_send(&fs->files.inbox, message);
 }
 
-static void init_files(struct files *files, const struct fs_options *options, struct tree *tree)
-{
-	uint64_t seed;
-
-	options->clock->random_bytes(options->clock, &seed, sizeof(seed));
-	files->clock = options->clock;
-	files->pid = getpid();
-	files->state_folder = alloc_copy(options->state_folder);
-	files->config_file = alloc_copy(options->config_file);
-	files->probing = options->first_open == FS_FIRST_OPEN_PROBE;
-	/* What works everywhere, until the probe has said more. */
-	files->first_open = FS_FIRST_OPEN_ESTALE;
-	list_init(&files->questions);
-	nodes_init(&files->nodes, options->first_node_id, seed, tree_ref(tree), &files->outbox);
-}
-
 /* Queues and session: what can fail. */
 static int open_files(struct files *files, int fuse_fd, struct dsec_error *err)
 {
@@ -379,14 +367,12 @@ static struct fs *fs_free(struct fs *fs)
 		free(early);
 	}
 	if (fs->tree)
-		nodes_finish(&fs->files.nodes);
+		files_finish(&fs->files);
 	session_close(&fs->files);
 	free_queue(&fs->files.inbox);
 	free_queue(&fs->files.outbox);
 	tree_unref(fs->tree);
 	table_finish(&fs->pending);
-	free(fs->files.state_folder);
-	free(fs->files.config_file);
 	free(fs->version);
 	free(fs);
 	return NULL;
@@ -408,7 +394,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 		r = tree_new(&fs->tree, options->catalog, options->version,
 			     options->clock->calendar_ms(options->clock), NULL, err);
 	if (r == 0) {
-		init_files(&fs->files, options, fs->tree);
+		files_init(&fs->files, options, tree_ref(fs->tree));
 		r = start_thread(fs, err);
 	}
 	if (r == 0)

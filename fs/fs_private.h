@@ -70,6 +70,13 @@ int session_open(struct files *files, int fuse_fd, struct dsec_error *err);
 void session_close(struct files *files);
 void *session_run(void *files); /* the thread */
 
+/* All but queues and session, which are open already; takes over the reference to the tree. */
+void files_init(struct files *files, const struct fs_options *options, struct tree *tree);
+void files_finish(struct files *files);
+
+/* Does what a message of the engine's thread says, and sends it back or frees it. */
+void files_take(struct files *files, struct message *message);
+
 static inline struct files *files_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);

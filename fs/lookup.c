@@ -85,7 +85,12 @@ static void look_up_folder(struct files *files, fuse_req_t req, const struct nod
 		.ttl_ms = ttl_ms,
 	};
 
-	reply_entry(files, req, nodes_get(&files->nodes, &key), FILES_CACHE_MS);
+	struct node *node = nodes_get(&files->nodes, &key);
+
+	if (node)
+		reply_entry(files, req, node, FILES_CACHE_MS);
+	else
+		fuse_reply_err(req, ENFILE);
 }
 
 static void look_up_fixed(struct files *files, fuse_req_t req, const struct entry *entry)

@@ -22,6 +22,7 @@ enum message_kind {
 	MESSAGE_ABANDON,    /* acquire */
 	MESSAGE_REPORT,     /* → REPORT: question, tree, entry; text or error */
 	MESSAGE_INVALIDATE, /* node: the kernel should drop its pages */
+	MESSAGE_FORGET,     /* node, text: the kernel should drop that name in that folder */
 	MESSAGE_DISCARD,    /* nothing but what it holds is to be freed */
 	MESSAGE_ENDED,      /* the kernel has ended the connection */
 	/* To the file thread. */

@@ -14,11 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/statvfs.h>
+#include <sys/socket.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fs/fs_private.h"
+#include "fs/fs.h"
 #include "lease/alloc.h"
 
 #define MOUNT_TYPE       "fuse.dsec"
@@ -93,6 +94,18 @@ static bool mounted_type(const char *path, char ret_type[64])
 	return found;
 }
 
+/* Says on a descriptor when the mount is dead. It keeps no other open: it may be stuck for long. */
+static void ask_mount(const char *path, int to)
+{
+	struct statfs stat;
+
+	dup2(to, 0);
+	close_range(1, ~0U, 0);
+	if (statfs(path, &stat) < 0 && errno == ENOTCONN && write(0, "d", 1) < 0)
+		_exit(1);
+	_exit(0);
+}
+
 /* Asks the mount itself. A child that waits for a stuck daemon cannot be killed until that answers
  * or dies, so nobody waits for the child: its parent ends at once and leaves it to init. */
 static bool is_dead(const char *path)
@@ -105,12 +118,8 @@ static bool is_dead(const char *path)
 
 	pid_t child = fork();
 	if (child == 0) {
-		struct statvfs stat;
-
-		if (fork() == 0 && statvfs(path, &stat) < 0 && errno == ENOTCONN) {
-			ssize_t n = write(ends[1], "d", 1);
-			(void)n;
-		}
+		if (fork() == 0)
+			ask_mount(path, ends[1]);
 		_exit(0);
 	}
 	close(ends[1]);
@@ -162,52 +171,115 @@ static bool others_allowed(void)
 	return allowed;
 }
 
-/* libfuse tells why a mount failed to its log alone. */
-static char mount_log[256];
-
-static void keep_log(enum fuse_log_level level, const char *format, va_list args)
+static int mount_directly(const char *mountpoint, struct dsec_error *err)
 {
-	if (mount_log[0] == '\0')
-		vsnprintf(mount_log, sizeof(mount_log), format, args);
+	char options[128];
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot open /dev/fuse: %s",
+				      strerror(errno));
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions,allow_other", fd,
+		 (unsigned)geteuid(), (unsigned)getegid());
+	if (mount("dsec", mountpoint, MOUNT_TYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
+		  options) == 0)
+		return fd;
+
+	int error = errno;
+	close(fd);
+	return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot mount at %s: %s", mountpoint,
+			      strerror(error));
 }
 
-/* By mount(2) for root, through fusermount3 for others: libfuse knows how. The session serves only
- * to mount. */
-static int mount_with(const char *mountpoint, char *options, struct dsec_error *err)
+/* Runs fusermount3 with `more` as its descriptor 3 and its standard error on a pipe, the beginning
+ * of which is what it said. 0 when it succeeded; else a negative errno. */
+static int run_fusermount(char *const argv[], int more, char said[256])
 {
-	char name[] = "dsec", flag[] = "-o";
-	char *argv[] = {name, flag, options, NULL};
-	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
-	static const struct fuse_lowlevel_ops none;
-	int fd = -1;
+	char commfd[] = "_FUSE_COMMFD=3", *environment[] = {commfd, NULL};
+	posix_spawn_file_actions_t actions;
+	int ends[2], status = -1;
+	size_t n = 0;
+	ssize_t got = 0;
+	pid_t child;
 
-	mount_log[0] = '\0';
-	fuse_set_log_func(keep_log);
-	struct fuse_session *session = fuse_session_new(&args, &none, sizeof(none), NULL);
-	if (session && fuse_session_mount(session, mountpoint) == 0)
-		fd = fcntl(fuse_session_fd(session), F_DUPFD_CLOEXEC, 3);
-	int error = errno;
-	if (session)
-		fuse_session_destroy(session); /* closes its descriptor, leaves the mount */
-	fuse_opt_free_args(&args);
-	fuse_set_log_func(NULL);
-	if (fd >= 0)
-		return fd;
-	mount_log[strcspn(mount_log, "\n")] = '\0';
-	return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot mount at %s: %s", mountpoint,
-			      mount_log[0] ? mount_log : strerror(error));
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
+	if (more >= 0)
+		posix_spawn_file_actions_adddup2(&actions, more, 3);
+	int error = posix_spawnp(&child, "fusermount3", &actions, NULL, argv, environment);
+	posix_spawn_file_actions_destroy(&actions);
+	close(ends[1]);
+	while (error == 0 && (got = read(ends[0], said + n, 255 - n)) > 0)
+		n += (size_t)got;
+	close(ends[0]);
+	said[n] = '\0';
+	said[strcspn(said, "\n")] = '\0';
+	while (error == 0 && waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			error = errno;
+	if (error)
+		snprintf(said, 256, "fusermount3: %s", strerror(error));
+	return error ? -error : WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
+}
+
+/* The descriptor that fusermount3 sends over the socket it was given, or -1. */
+static int receive_descriptor(int from)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	int fd;
+
+	if (recvmsg(from, &message, MSG_CMSG_CLOEXEC) <= 0)
+		return -1;
+
+	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	if (!header || header->cmsg_type != SCM_RIGHTS)
+		return -1;
+	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	return fd;
+}
+
+static int mount_by_helper(const char *mountpoint, bool others, struct dsec_error *err)
+{
+	char program[] = "fusermount3", flag[] = "-o", end[] = "--", options[128], said[256];
+	char *argv[] = {program, flag, options, end, (char *)mountpoint, NULL};
+	int ends[2];
+
+	snprintf(options, sizeof(options),
+		 "fsname=dsec,subtype=dsec,ro,nosuid,nodev,noexec,default_permissions%s",
+		 others ? ",allow_other" : "");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "socketpair: %s", strerror(errno));
+
+	int r = run_fusermount(argv, ends[1], said);
+	close(ends[1]);
+	int fd = r == 0 ? receive_descriptor(ends[0]) : -1;
+	close(ends[0]);
+	if (fd < 0)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot mount at %s: %s", mountpoint,
+				      r < 0 ? said : "fusermount3 gave no descriptor");
+	return fd;
 }
 
 int fs_mount(const char *mountpoint, int *ret_fuse_fd, bool *ret_others, struct dsec_error *err)
 {
 	bool others = others_allowed();
-	char options[128];
+	int fd = geteuid() == 0 ? mount_directly(mountpoint, err)
+				: mount_by_helper(mountpoint, others, err);
 
-	snprintf(options, sizeof(options),
-		 "fsname=dsec,subtype=dsec,ro,nosuid,nodev,noexec,default_permissions%s",
-		 others ? ",allow_other" : "");
-
-	int fd = mount_with(mountpoint, options, err);
 	if (fd < 0)
 		return fd;
 	*ret_fuse_fd = fd;
@@ -217,26 +289,18 @@ int fs_mount(const char *mountpoint, int *ret_fuse_fd, bool *ret_others, struct 
 
 /* Unmounting. */
 
-static int run_fusermount(const char *path)
+static int unmount_by_helper(char *path, char said[256])
 {
-	char program[] = "fusermount3", unmount[] = "-u", lazy[] = "-z", quiet[] = "-q",
-	     end[] = "--", *empty[] = {NULL};
-	char *argv[] = {program, unmount, lazy, quiet, end, (char *)path, NULL};
-	pid_t child;
-	int status, error = posix_spawnp(&child, program, NULL, NULL, argv, empty);
+	char program[] = "fusermount3", unmount[] = "-u", lazy[] = "-z", end[] = "--";
+	char *argv[] = {program, unmount, lazy, end, path, NULL};
 
-	if (error)
-		return -error;
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
+	return run_fusermount(argv, -1, said);
 }
 
 int fs_unmount(const char *mountpoint, struct dsec_error *err)
 {
 	_cleanup_free_ char *path = mountpoint_path(mountpoint);
-	char type[64];
+	char type[64], said[256];
 
 	if (!path || !mounted_type(path, type))
 		return 0;
@@ -245,9 +309,10 @@ int fs_unmount(const char *mountpoint, struct dsec_error *err)
 				      "%s is a mount of type %s, not dsec's", path, type);
 
 	int r = umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+	snprintf(said, sizeof(said), "%s", strerror(-r));
 	if (r == -EPERM)
-		r = run_fusermount(path);
+		r = unmount_by_helper(path, said);
 	if (r == 0 || r == -EINVAL) /* somebody was faster */
 		return 0;
-	return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot unmount %s: %s", path, strerror(-r));
+	return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot unmount %s: %s", path, said);
 }

@@ -138,6 +138,7 @@ static struct node *node_new(struct nodes *nodes, uint64_t id, enum node_kind ki
 	show_entry(node);
 	list_init(&node->waiters);
 	list_init(&node->in_nodes);
+	list_init(&node->in_variants);
 	list_append(&nodes->all, &node->in_nodes);
 	table_insert(&nodes->by_id, &node->by_id, table_hash(&nodes->by_id, &id, sizeof(id)));
 	return node;
@@ -152,6 +153,7 @@ void nodes_init(struct nodes *nodes, uint64_t first_id, uint64_t seed, struct tr
 		.outbox = outbox,
 	};
 	list_init(&nodes->all);
+	list_init(&nodes->variants);
 	table_init(&nodes->by_id, seed);
 	table_init(&nodes->by_key, seed);
 	leases_init(&nodes->leases, seed);
@@ -183,6 +185,9 @@ static void node_free(struct nodes *nodes, struct node *node)
 	leave_key(nodes, node);
 	table_remove(&nodes->by_id, &node->by_id);
 	list_remove(&node->in_nodes);
+	if (!list_empty(&node->in_variants))
+		nodes->n_variants--;
+	list_remove(&node->in_variants);
 	unbind(node);
 	if (node->tree)
 		discard_tree(nodes, node->tree);
@@ -258,12 +263,56 @@ void node_bind(struct nodes *nodes, struct node *node, const struct lease *const
 		enter_key(nodes, node, &key);
 }
 
+void node_spend(struct nodes *nodes, struct node *node)
+{
+	leave_key(nodes, node);
+	node->kind = NODE_EMPTY;
+}
+
+static bool is_variant(const struct node_key *key)
+{
+	return key->kind == NODE_FOLDER && strcmp(key->name, key->entry->name) != 0;
+}
+
+/* Asks the kernel to forget the oldest, by the engine's thread. It takes the lock of the project's
+ * folder, in which no LOOKUP is ever kept. */
+static void forget_oldest_variant(struct nodes *nodes)
+{
+	struct node *oldest = list_first(&nodes->variants, struct node, in_variants);
+	struct message *message = message_new(MESSAGE_FORGET, 0);
+
+	message->node = oldest->folder;
+	message->text = alloc_copy(oldest->name);
+	message_send(nodes->outbox, message);
+	list_remove(&oldest->in_variants);
+	list_append(&nodes->variants, &oldest->in_variants);
+}
+
+static void enter_variant(struct nodes *nodes, struct node *node)
+{
+	list_append(&nodes->variants, &node->in_variants);
+	if (++nodes->n_variants > NODES_VARIANTS_KEPT)
+		forget_oldest_variant(nodes);
+}
+
+static void touch_variant(struct nodes *nodes, struct node *node)
+{
+	if (list_empty(&node->in_variants))
+		return;
+	list_remove(&node->in_variants);
+	list_append(&nodes->variants, &node->in_variants);
+}
+
 struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 {
 	struct node *node = find_key(nodes, key);
 
-	if (node)
+	if (node) {
+		touch_variant(nodes, node);
 		return node;
+	}
+	if (is_variant(key) && nodes->n_variants >= NODES_VARIANTS_MAX)
+		return NULL;
 	node = node_new(nodes, nodes->next_id++, key->kind, key->entry);
 	node->folder = key->folder;
 	node->ttl_ms = key->ttl_ms;
@@ -283,6 +332,8 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 		bind_to(nodes, node, key->leases);
 	}
 	enter_key(nodes, node, key);
+	if (is_variant(key))
+		enter_variant(nodes, node);
 	return node;
 }
 
@@ -347,6 +398,7 @@ static bool same_bytes(const struct node *node, const struct entry *entry)
 	case NODE_LEASED: /* a whole config has static secrets in it, which may have changed */
 		return entry->secrets != 0 && entry->own == node->entry->own &&
 		       entry->kind != ENTRY_FORMAT;
+	case NODE_EMPTY:
 	case NODE_REPORT:
 	case NODE_PROBE:
 		return false;
@@ -389,11 +441,7 @@ void node_stat(const struct node *node, struct stat *ret)
 	*ret = (struct stat){
 		.st_ino = node->ino,
 		.st_mode = node->mode,
-		/* A report has no link: each look makes another, and what has no link leaves the
-		 * kernel's memory with its last user. */
-		.st_nlink = node->kind == NODE_REPORT ? 0
-			    : S_ISDIR(node->mode)     ? 2
-						      : 1,
+		.st_nlink = S_ISDIR(node->mode) ? 2 : 1,
 		.st_uid = node->uid,
 		.st_gid = node->gid,
 		.st_size = (off_t)node->size,

@@ -26,11 +26,18 @@
 
 #define NODE_ROOT 1
 
+/* Names CONFIG@OPTIONS are made up by whoever looks them up, and live as long as the kernel likes.
+ * Beyond the first number it is asked to forget the oldest; beyond the second (they are all in use)
+ * new ones are refused. */
+#define NODES_VARIANTS_KEPT 1000
+#define NODES_VARIANTS_MAX  20000
+
 enum node_kind {
 	NODE_FOLDER,
 	NODE_STATIC,   /* needs no lease */
 	NODE_UNLEASED, /* size 0; becomes LEASED at its first OPEN */
 	NODE_LEASED,
+	NODE_EMPTY,  /* was opened unleased by somebody who would not wait; stays empty */
 	NODE_REPORT, /* one text of the engine's */
 	NODE_PROBE,
 };
@@ -48,6 +55,7 @@ struct node {
 	struct tree *tree;         /* NULL, or a reference to the older tree of an open file */
 	uint64_t folder;           /* FOLDER: the id of the folder it is in */
 	char *name;                /* FOLDER: what it was looked up by */
+	struct list in_variants;   /* FOLDER: of a made-up name */
 	int64_t ttl_ms;            /* what its readers ask for; 0: each secret's own */
 	lease_holder holder;       /* 0, or the only one who may open it: uid + 1 */
 
@@ -73,6 +81,8 @@ struct node {
 struct nodes {
 	struct table by_id, by_key;
 	struct list all;
+	struct list variants; /* folders of made-up names, the one longest not looked up first */
+	size_t n_variants;
 	uint64_t next_id;
 	struct leases leases;
 	struct tree *tree;    /* the current one; a reference */
@@ -98,11 +108,14 @@ struct node_key {
 	const char *text;                  /* REPORT */
 };
 
-/* The node for a key: the one there is, or a new one. */
+/* The node for a key: the one there is, or a new one; NULL beyond NODES_VARIANTS_MAX. */
 struct node *nodes_get(struct nodes *nodes, const struct node_key *key);
 
 /* UNLEASED becomes LEASED. */
 void node_bind(struct nodes *nodes, struct node *node, const struct lease *const *leases);
+
+/* UNLEASED becomes EMPTY: its name leads to another node from now on. */
+void node_spend(struct nodes *nodes, struct node *node);
 
 /* May it be opened, for all that is known of its leases? */
 bool node_alive(const struct node *node, int64_t now_at);

@@ -93,6 +93,31 @@ static void keep_open(struct files *files, fuse_req_t req, struct node *node)
 	fuse_req_interrupt_func(req, interrupted, kept);
 }
 
+/* O_NONBLOCK says that the caller would rather have nothing than wait, and who says so of a file
+ * only looks: tar (which opens an empty file that not all may read, to see whether it could), grep
+ * -r, file. They see what stat has shown, an empty file, and lease nothing. Nothing may be stored
+ * into a node that is open, so the node is spent. */
+static void open_without_waiting(struct files *files, fuse_req_t req, struct node *node)
+{
+	if (!list_empty(&node->waiters)) {
+		fuse_reply_err(req, EAGAIN); /* its content is on the way */
+		return;
+	}
+	if (node->kind == NODE_UNLEASED)
+		node_spend(&files->nodes, node);
+	reply_open(files, req, node);
+}
+
+static void open_empty(struct files *files, fuse_req_t req, struct node *node, int flags)
+{
+	if (flags & O_NONBLOCK)
+		open_without_waiting(files, req, node);
+	else if (node->kind == NODE_EMPTY)
+		fuse_reply_err(req, ESTALE); /* the VFS looks its name up again */
+	else
+		keep_open(files, req, node);
+}
+
 void open_fail(struct files *files, struct node *node, int error)
 {
 	struct list waiters;
@@ -227,8 +252,8 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		fuse_reply_err(req, node->error);
 	else if (node->kind == NODE_PROBE)
 		open_probe(files, req, node);
-	else if (node->kind == NODE_UNLEASED)
-		keep_open(files, req, node);
+	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
+		open_empty(files, req, node, info->flags);
 	else
 		open_leased(files, req, node, uid);
 }
@@ -252,6 +277,10 @@ void files_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		return;
 	if (node->kind == NODE_REPORT) {
 		reply_part(req, node->text, node->size, size, offset);
+		return;
+	}
+	if (node->kind == NODE_EMPTY) {
+		reply_part(req, NULL, 0, size, offset);
 		return;
 	}
 	if (node->kind == NODE_PROBE) {

@@ -8,6 +8,8 @@
 #define DSEC_FS_QUEUE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 struct queue_item {
 	struct queue_item *next;
@@ -22,6 +24,12 @@ int queue_init(struct queue *queue);    /* 0 or a negative errno */
 void queue_finish(struct queue *queue); /* closes fd; the items are their owners' */
 
 void queue_push(struct queue *queue, struct queue_item *item);
+
+/* Has queue_take something? Says so of whatever was pushed before, without a system call. */
+static inline bool queue_has(const struct queue *queue)
+{
+	return atomic_load_explicit(&queue->newest, memory_order_acquire) != NULL;
+}
 
 /* Makes fd readable although nothing was pushed. */
 void queue_wake(struct queue *queue);

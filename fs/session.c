@@ -15,9 +15,33 @@
 #include <unistd.h>
 
 #include "fs/fs_private.h"
+#include "lease/alloc.h"
 
 /* Requests in a row before messages are looked at again. */
 #define REQUESTS_A_TURN 64
+
+void files_init(struct files *files, const struct fs_options *options, struct tree *tree)
+{
+	uint64_t seed;
+
+	options->clock->random_bytes(options->clock, &seed, sizeof(seed));
+	files->clock = options->clock;
+	files->pid = getpid();
+	files->state_folder = alloc_copy(options->state_folder);
+	files->config_file = alloc_copy(options->config_file);
+	files->probing = options->first_open == FS_FIRST_OPEN_PROBE;
+	/* What works everywhere, until the probe has said more. */
+	files->first_open = FS_FIRST_OPEN_ESTALE;
+	list_init(&files->questions);
+	nodes_init(&files->nodes, options->first_node_id, seed, tree, &files->outbox);
+}
+
+void files_finish(struct files *files)
+{
+	nodes_finish(&files->nodes);
+	free(files->state_folder);
+	free(files->config_file);
+}
 
 /* Asked for: folders that many may search at once, so that a kept LOOKUP delays nobody. Not asked
  * for, though libfuse would: that the kernel drops pages when a time of change moves (a node's time
@@ -26,8 +50,7 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct files *files = userdata;
 
-	conn->want &= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS);
-	conn->want |= conn->capable & FUSE_CAP_PARALLEL_DIROPS;
+	conn->want = conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS);
 	conn->time_gran = 1000000;
 	files->initialised = true;
 }
@@ -101,7 +124,7 @@ static void lease_changed(struct files *files, const struct message *message)
 		nodes_end_lease(&files->nodes, lease->id);
 }
 
-static void handle(struct files *files, struct message *message)
+void files_take(struct files *files, struct message *message)
 {
 	switch (message->kind) {
 	case MESSAGE_ACQUIRED:
@@ -141,7 +164,7 @@ static void take_messages(struct files *files)
 
 	while (item) {
 		struct queue_item *next = item->next;
-		handle(files, message_of(item));
+		files_take(files, message_of(item));
 		item = next;
 	}
 }
@@ -169,6 +192,13 @@ static int serve(struct files *files, struct fuse_buf *buffer)
 			return -ENODEV;
 		if (r < 0)
 			return r;
+
+		/* What the engine said before the request was made comes before it: a reader who
+		 * knows that a lease has ended is not given it. */
+		if (queue_has(&files->inbox))
+			take_messages(files);
+		if (files->stopping)
+			return 0; /* closing the descriptor answers it */
 
 		bool was_initialised = files->initialised;
 		fuse_session_process_buf(files->session, buffer);

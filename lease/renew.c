@@ -49,6 +49,10 @@ static void finish(struct principal *principal)
 	principal->expire_at += moved_ms;
 	principal->engine->counters.renewed++;
 	principal->renewal = renewal_cancel(renewal);
+	if (engine_now(principal->engine) >= principal->expire_at) {
+		principal_revoke(principal, "expired"); /* it was shortened, and that took long */
+		return;
+	}
 	principal_publish(principal, principal->lease->secret_access_key, min_validity);
 }
 

@@ -258,7 +258,8 @@ struct sweep *sweep_free(struct sweep *sweep)
 {
 	if (!sweep)
 		return NULL;
-	list_each(at, &sweep->victims) victim_free(container_of(at, struct victim, link));
+	list_each (at, &sweep->victims)
+		victim_free(container_of(at, struct victim, link));
 	if (sweep->list.state != LIMITER_IDLE)
 		limiter_cancel(&sweep->list);
 	limiter_finish(&sweep->limiter);

@@ -108,7 +108,7 @@ static void start(struct fixture *fixture, const char *json, bool rebuild)
 	if (engine_new(&fixture->engine, &fixture->env, catalog, &err) < 0)
 		fail_msg("%s", err.message);
 	catalog_unref(catalog);
-	list_each(at, &fixture->disk.records)
+	list_each (at, &fixture->disk.records)
 		engine_recall(fixture->engine, &container_of(at, struct disk_record, link)->record);
 	engine_start(fixture->engine, rebuild);
 }
@@ -257,8 +257,7 @@ struct cloud_user *fixture_only_user(struct fixture *fixture)
 {
 	struct cloud_user *only = NULL;
 
-	list_each(at, &fixture->cloud.users)
-	{
+	list_each (at, &fixture->cloud.users) {
 		struct cloud_user *user = container_of(at, struct cloud_user, link);
 
 		if (user->until_at != DSEC_NEVER)

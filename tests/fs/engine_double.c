@@ -8,7 +8,7 @@
 #include "lease/lease_private.h"
 #include "lease/list.h"
 
-#define SCRIPTS_MAX 16
+#define SCRIPTS_MAX 64
 
 struct script {
 	char config[64];
@@ -19,6 +19,7 @@ struct waiter {
 	struct list link;
 	uint64_t ticket;
 	struct acquire request;
+	struct catalog *catalog; /* whose bits the request's are */
 	const struct config *config;
 	int64_t since_at;
 	engine_acquired *done;
@@ -58,6 +59,13 @@ struct engine *double_new(struct catalog *catalog)
 	return engine;
 }
 
+static void waiter_free(struct waiter *waiter)
+{
+	list_remove(&waiter->link);
+	catalog_unref(waiter->catalog);
+	free(waiter);
+}
+
 static void drop(struct made *made)
 {
 	list_remove(&made->link);
@@ -67,10 +75,8 @@ static void drop(struct made *made)
 
 struct engine *double_free(struct engine *engine)
 {
-	list_each(at, &engine->leases)
-		drop(container_of(at, struct made, link));
-	list_each(at, &engine->waiters)
-		free(container_of(at, struct waiter, link));
+	list_each(at, &engine->leases) drop(container_of(at, struct made, link));
+	list_each(at, &engine->waiters) free(container_of(at, struct waiter, link));
 	catalog_unref(engine->catalog);
 	free(engine);
 	return NULL;
@@ -144,8 +150,7 @@ static struct lease *make(struct engine *engine, const struct lease_slot *slot,
 	snprintf(user, sizeof(user), "Doppler-Dynamic-%013llu", generation);
 	snprintf(arn, sizeof(arn), "arn:aws:iam::123456789012:user/doppler/%s", user);
 	snprintf(key_id, sizeof(key_id), "AKIA%06u%010llu", holder, generation);
-	snprintf(secret, sizeof(secret), "%06u/%010llu/secretsecretsecretsecr", holder,
-		 generation);
+	snprintf(secret, sizeof(secret), "%06u/%010llu/secretsecretsecretsecr", holder, generation);
 	if (secret_new(&lease.secret_access_key, secret, strlen(secret), NULL) < 0)
 		abort();
 
@@ -247,9 +252,8 @@ int double_tick(struct engine *engine)
 		int wait_ms = -1;
 
 		if (settle(engine, waiter, &wait_ms)) {
-			list_remove(&waiter->link);
+			waiter_free(waiter);
 			engine->counts.waiting--;
-			free(waiter);
 		} else if (wait_ms >= 0 && (least < 0 || wait_ms < least)) {
 			least = wait_ms;
 		}
@@ -275,9 +279,8 @@ void double_rotate(struct engine *engine, const char *config, size_t keep)
 		const struct lease *lease = made->lease;
 		size_t newer = 0;
 
-		list_each(other, &engine->leases)
-			newer += same_slot(&container_of(other, struct made, link)->lease->slot,
-					   &lease->slot);
+		list_each(other, &engine->leases) newer += same_slot(
+			&container_of(other, struct made, link)->lease->slot, &lease->slot);
 		if (strcmp(lease->slot.config, config) == 0 && newer == 0)
 			make(engine, &lease->slot, lease->fingerprint), newer++;
 		if (strcmp(lease->slot.config, config) == 0 && newer >= keep) {
@@ -291,8 +294,7 @@ void double_rotate(struct engine *engine, const char *config, size_t keep)
 
 void double_end_all(struct engine *engine)
 {
-	list_each(at, &engine->leases)
-		end(engine, container_of(at, struct made, link));
+	list_each(at, &engine->leases) end(engine, container_of(at, struct made, link));
 }
 
 struct double_counts double_counts(const struct engine *engine)
@@ -309,7 +311,8 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 	int wait_ms;
 
 	waiter->request = *request;
-	waiter->config = catalog_config(engine->catalog, request->project, request->config);
+	waiter->catalog = catalog_ref(engine->catalog);
+	waiter->config = catalog_config(waiter->catalog, request->project, request->config);
 	waiter->since_at = now_at();
 	waiter->done = done;
 	waiter->arg = arg;
@@ -317,7 +320,7 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 	list_init(&waiter->link);
 	engine->counts.acquires++;
 	if (settle(engine, waiter, &wait_ms)) {
-		free(waiter);
+		waiter_free(waiter);
 		return 0;
 	}
 	list_append(&engine->waiters, &waiter->link);
@@ -333,8 +336,7 @@ void engine_abandon(struct engine *engine, uint64_t ticket)
 
 		if (waiter->ticket != ticket)
 			continue;
-		list_remove(&waiter->link);
-		free(waiter);
+		waiter_free(waiter);
 		engine->counts.waiting--;
 		engine->counts.abandoned++;
 	}
@@ -360,8 +362,8 @@ char *engine_metrics_text(const struct engine *engine)
 	char *text;
 
 	/* Never the same twice. */
-	if (asprintf(&text, "dsec_looks %lld\n", (long long)system_clock.calendar_ms(&system_clock)) <
-	    0)
+	if (asprintf(&text, "dsec_looks %lld\n",
+		     (long long)system_clock.calendar_ms(&system_clock)) < 0)
 		abort();
 	return text;
 }

@@ -47,7 +47,7 @@ static struct catalog *load(const char *file)
 	struct catalog_system system;
 	static struct catalog_problems problems;
 	struct catalog *catalog;
-	char text[65536];
+	static char text[CATALOG_FILE_SIZE_MAX];
 	FILE *in = fopen(file, "re");
 	size_t n = in ? fread(text, 1, sizeof(text), in) : 0;
 
@@ -191,12 +191,15 @@ int main(int argc, char **argv)
 	options.first_open = strcmp(argv[3], "store") == 0    ? FS_FIRST_OPEN_STORE
 			     : strcmp(argv[3], "estale") == 0 ? FS_FIRST_OPEN_ESTALE
 							      : FS_FIRST_OPEN_PROBE;
-	if (secret_arena_init(ARENA_SIZE, &error) < 0 ||
-	    fs_mount(argv[1], &options.fuse_fd, &others, &error) < 0) {
+	if (secret_arena_init(ARENA_SIZE, &error) < 0) {
 		fprintf(stderr, "%s\n", error.message);
 		return 1;
 	}
 	options.catalog = load(argv[2]);
+	if (fs_mount(argv[1], &options.fuse_fd, &others, &error) < 0) {
+		fprintf(stderr, "%s\n", error.message);
+		return 1;
+	}
 	if (fs_start(&harness.fs, &options, &error) < 0) {
 		fprintf(stderr, "%s\n", error.message);
 		fs_unmount(argv[1], NULL);
