@@ -239,7 +239,7 @@ static int open_file(const char *file, bool *ret_torn, struct dsec_error *err)
 int audit_open(struct audit **ret, const char *file, const struct clock *clock,
 	       struct dsec_error *err)
 {
-	bool is_torn;
+	bool is_torn = false;
 
 	int fd = open_file(file, &is_torn, err);
 	if (fd < 0)
@@ -256,7 +256,7 @@ int audit_open(struct audit **ret, const char *file, const struct clock *clock,
 
 int audit_reopen(struct audit *audit, const char *file, struct dsec_error *err)
 {
-	bool is_torn;
+	bool is_torn = false;
 
 	int fd = open_file(file, &is_torn, err);
 	if (fd < 0)

@@ -9,15 +9,16 @@
 
 #define READ_BITS 0444
 
-/* What the keys in a config must not be, static or dynamic. */
-static void check_key(const struct cursor *at)
+/* A key, or with `and_more` the beginning of keys. */
+static void check_key(const struct cursor *at, bool and_more)
 {
 	if (!catalog_key_valid(at->key))
 		cursor_refuse(at,
 			      "a key has 1 to %d of A-Z, 0-9 and _, and does not begin with a "
 			      "digit",
 			      CATALOG_NAME_MAX);
-	else if (strncmp(at->key, "DOPPLER_", strlen("DOPPLER_")) == 0)
+	else if (strncmp(at->key, "DOPPLER_", strlen("DOPPLER_")) == 0 ||
+		 (and_more && strcmp(at->key, "DOPPLER") == 0))
 		cursor_refuse(at, "keys that begin with DOPPLER_ are set by dsec itself");
 }
 
@@ -39,7 +40,7 @@ static void read_statics(struct config *ret, const struct cursor *object)
 	while (statics && cursor_next(&map, &iter, &at)) {
 		struct static_secret *secret = &statics[ret->n_statics++];
 		secret->key = reader_string(at.reader, at.key);
-		check_key(&at);
+		check_key(&at, false);
 		if (json_is_string(at.value))
 			secret->value = cursor_secret(&at, json_string_value(at.value),
 						      json_string_length(at.value));
@@ -66,7 +67,7 @@ static void read_dynamics(struct config *ret, const struct cursor *object)
 	}
 	struct dynamic_secret *dynamics = reader_array(object->reader, n, sizeof(*dynamics));
 	while (dynamics && cursor_next(&map, &iter, &at)) {
-		check_key(&at);
+		check_key(&at, true);
 		read_dynamic_secret(&dynamics[ret->n_dynamics++], &at);
 	}
 	if (dynamics)

@@ -28,7 +28,7 @@ static bool no_blanks(const struct cursor *at, const char *text)
 static struct secret *read_secret(const struct cursor *object, const char *key)
 {
 	struct cursor at;
-	const char *text = cursor_string(object, key, "\"wJalr…\"", &at);
+	const char *text = cursor_string(object, key, "\"…\"", &at);
 
 	if (!text || !no_blanks(&at, text))
 		return NULL;
@@ -40,10 +40,11 @@ static struct secret *read_secret(const struct cursor *object, const char *key)
 	return cursor_secret(&at, text, strlen(text));
 }
 
-static const char *read_file_name(const struct cursor *object, const char *key, bool private)
+static const char *read_file_name(const struct cursor *object, const char *key, const char *example,
+				  bool private)
 {
 	struct cursor at;
-	const char *name = cursor_string(object, key, "\"/etc/dsec/aws-main.key\"", &at);
+	const char *name = cursor_string(object, key, example, &at);
 
 	if (!name)
 		return NULL;
@@ -80,7 +81,8 @@ static void read_static(struct credentials *ret, const struct cursor *object)
 				      "file that holds the secret access key (or "
 				      "\"secret_access_key\", the key itself)");
 	ret->secret_access_key = read_secret(object, "secret_access_key");
-	ret->secret_access_key_file = read_file_name(object, "secret_access_key_file", true);
+	ret->secret_access_key_file = read_file_name(object, "secret_access_key_file",
+						     "\"/etc/dsec/aws-main.key\"", true);
 	ret->session_token = read_secret(object, "session_token");
 }
 
@@ -100,8 +102,9 @@ static void read_profile(struct credentials *ret, const struct cursor *object)
 	cursor_known(object, known);
 	const char *profile = cursor_string(object, "profile", "\"default\"", &at);
 	ret->profile = profile ? reader_string(object->reader, profile) : "default";
-	ret->shared_credentials_file = read_file_name(object, "shared_credentials_file", false);
-	ret->config_file = read_file_name(object, "config_file", false);
+	ret->shared_credentials_file = read_file_name(object, "shared_credentials_file",
+						      "\"/etc/dsec/credentials\"", false);
+	ret->config_file = read_file_name(object, "config_file", "\"/etc/dsec/config\"", false);
 }
 
 static void read_process(struct credentials *ret, const struct cursor *object)
@@ -205,11 +208,6 @@ static void read_rate(struct integration *ret, const struct cursor *object)
 		ret->rate = rate;
 }
 
-static void read_ca_file(struct integration *ret, const struct cursor *object)
-{
-	ret->ca_file = read_file_name(object, "ca_file", false);
-}
-
 void read_integration(struct integration *ret, const struct cursor *at)
 {
 	static const char *const known[] = {
@@ -240,7 +238,7 @@ void read_integration(struct integration *ret, const struct cursor *at)
 	read_type(at);
 	read_credentials(&ret->credentials, at);
 	read_endpoints(ret, at);
-	read_ca_file(ret, at);
+	ret->ca_file = read_file_name(at, "ca_file", "\"/etc/ssl/ca.pem\"", false);
 	read_path(ret, at);
 	read_rate(ret, at);
 	cursor_bool(at, "verify", &ret->verify);

@@ -83,21 +83,34 @@ void clock_compact(char to[CLOCK_COMPACT_MAX], int64_t calendar_ms)
 	strftime(to, CLOCK_COMPACT_MAX, "%Y%m%dT%H%M%SZ", &tm);
 }
 
+/* What is no digit gives some number, too. */
+static int number(const char *text, int n_digits)
+{
+	int n = 0;
+
+	for (int i = 0; i < n_digits; i++)
+		n = n * 10 + (text[i] - '0');
+	return n;
+}
+
 int clock_parse_compact(const char *text, int64_t *ret_calendar_ms)
 {
-	struct tm tm = {0}, back;
 	char again[CLOCK_COMPACT_MAX];
+	struct tm back;
 
 	if (strlen(text) != CLOCK_COMPACT_MAX - 1)
 		return -EINVAL;
-	if (sscanf(text, "%4d%2d%2dT%2d%2d%2dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
-		   &tm.tm_min, &tm.tm_sec) != 6)
-		return -EINVAL;
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
+	struct tm tm = {
+		.tm_year = number(text, 4) - 1900,
+		.tm_mon = number(text + 4, 2) - 1,
+		.tm_mday = number(text + 6, 2),
+		.tm_hour = number(text + 9, 2),
+		.tm_min = number(text + 11, 2),
+		.tm_sec = number(text + 13, 2),
+	};
 	time_t seconds = timegm(&tm);
-	/* Written again, it must be the same text: this refuses the 31st of February, signs and
-	 * blanks. */
+	/* Written again, it must be the same text: this refuses the 31st of February and whatever
+	 * is not a digit. */
 	gmtime_r(&seconds, &back);
 	strftime(again, sizeof(again), "%Y%m%dT%H%M%SZ", &back);
 	if (strcmp(text, again) != 0)

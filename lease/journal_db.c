@@ -29,6 +29,7 @@ struct journal_db {
 	bool is_reader;
 	sqlite3 *db;
 	sqlite3_stmt *insert, *delete;
+	char damage[DSEC_ERROR_MESSAGE_MAX + 64];
 };
 
 /* In the order of the table's columns: state, then these texts, then these numbers. */
@@ -241,7 +242,7 @@ int journal_db_read(struct journal_db *db, journal_each *each, void *arg, struct
 /* 0: an empty file. */
 static int read_version(struct journal_db *db, int64_t *ret_version, struct dsec_error *err)
 {
-	int64_t version, tables;
+	int64_t version = 0, tables = 0;
 
 	int r = query_number(db, "PRAGMA user_version", &version, err);
 	if (r == 0)
@@ -264,7 +265,7 @@ static int check_health(struct journal_db *db, struct dsec_error *err)
 {
 	char answer[128];
 
-	int r = query_text(db, "PRAGMA quick_check(1)", answer, sizeof(answer), err);
+	int r = query_text(db, "PRAGMA integrity_check(1)", answer, sizeof(answer), err);
 	if (r < 0)
 		return r;
 	return strcmp(answer, "ok") == 0 ? 0 : damaged(db, answer, err);
@@ -325,7 +326,7 @@ static int make_file(struct journal_db *db, struct dsec_error *err)
 static int connect_writer(struct journal_db *db, enum journal_opened *ret_opened,
 			  struct dsec_error *err)
 {
-	int64_t version;
+	int64_t version = 0;
 
 	int r = make_file(db, err);
 	if (r == 0)
@@ -355,7 +356,7 @@ static int connect_writer(struct journal_db *db, enum journal_opened *ret_opened
 
 /* The write-ahead log goes first: were it left beside a new database, it would be taken for its
  * own. */
-static int set_aside(struct journal_db *db, struct dsec_error *err)
+static int set_aside(struct journal_db *db, const struct dsec_error *why, struct dsec_error *err)
 {
 	static const char *const suffixes[] = {"-wal", "-shm", ""};
 	char time[CLOCK_COMPACT_MAX];
@@ -374,18 +375,23 @@ static int set_aside(struct journal_db *db, struct dsec_error *err)
 					      "%s is damaged, but cannot be renamed to %s: %s",
 					      from, to, strerror(errno));
 	}
+	snprintf(db->damage, sizeof(db->damage), "%s; it is now " JOURNAL_FILE ".damaged-%s",
+		 why->message, time);
 	return 0;
 }
 
 static int journal_db_new(struct journal_db **ret, const char *folder, struct dsec_error *err)
 {
 	struct journal_db *db = calloc(1, sizeof(*db));
-	if (!db)
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "out of memory");
+	if (!db) {
+		dsec_error_set(err, DSEC_ERROR_FAULT, "out of memory");
+		return -ENOMEM;
+	}
 	if (snprintf(db->file, sizeof(db->file), "%s/" JOURNAL_FILE, folder) >=
 	    (int)sizeof(db->file)) {
 		free(db);
-		return dsec_error_set(err, DSEC_ERROR_INVALID, "%s: the name is too long", folder);
+		dsec_error_set(err, DSEC_ERROR_INVALID, "%s: the name is too long", folder);
+		return -ENAMETOOLONG;
 	}
 	*ret = db;
 	return 0;
@@ -395,7 +401,7 @@ int journal_db_open(struct journal_db **ret, const char *folder, enum journal_op
 		    struct dsec_error *err)
 {
 	struct journal_db *db;
-	enum journal_opened opened;
+	enum journal_opened opened = JOURNAL_NEW;
 
 	int fd = state_folder_open(folder, err);
 	if (fd < 0)
@@ -406,12 +412,15 @@ int journal_db_open(struct journal_db **ret, const char *folder, enum journal_op
 		return r;
 	}
 
-	r = connect_writer(db, &opened, err);
+	struct dsec_error why;
+	r = connect_writer(db, &opened, &why);
 	if (r == -EUCLEAN) {
-		r = set_aside(db, err);
+		r = set_aside(db, &why, err);
 		if (r == 0)
 			r = connect_writer(db, &opened, err);
 		opened = JOURNAL_DAMAGED;
+	} else if (r < 0 && err) {
+		*err = why;
 	}
 	/* The names of the file and its log: SQLite syncs what is in them. */
 	if (r == 0)
@@ -426,10 +435,15 @@ int journal_db_open(struct journal_db **ret, const char *folder, enum journal_op
 	return 0;
 }
 
+const char *journal_db_damage(const struct journal_db *db)
+{
+	return db->damage;
+}
+
 int journal_db_open_reader(struct journal_db **ret, const char *folder, struct dsec_error *err)
 {
 	struct journal_db *db;
-	int64_t version;
+	int64_t version = 0;
 
 	int r = journal_db_new(&db, folder, err);
 	if (r < 0)

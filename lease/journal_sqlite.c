@@ -178,7 +178,7 @@ static struct journal_sqlite *journal_sqlite_free(struct journal_sqlite *journal
 int journal_sqlite_open(struct journal_sqlite **ret, const char *folder, journal_each *each,
 			void *arg, enum journal_opened *ret_opened, struct dsec_error *err)
 {
-	enum journal_opened opened;
+	enum journal_opened opened = JOURNAL_NEW;
 
 	struct journal_sqlite *journal = calloc(1, sizeof(*journal));
 	if (!journal)
@@ -217,6 +217,11 @@ struct journal *journal_sqlite_journal(struct journal_sqlite *journal)
 	return &journal->journal;
 }
 
+const char *journal_sqlite_damage(const struct journal_sqlite *journal)
+{
+	return journal_db_damage(journal->db);
+}
+
 int journal_sqlite_fd(const struct journal_sqlite *journal)
 {
 	return journal->answers_fd;
@@ -253,7 +258,7 @@ struct journal_sqlite *journal_sqlite_close(struct journal_sqlite *journal)
 
 int journal_sqlite_read(const char *folder, journal_each *each, void *arg, struct dsec_error *err)
 {
-	struct journal_db *db;
+	struct journal_db *db = NULL;
 
 	int r = journal_db_open_reader(&db, folder, err);
 	if (r < 0)

@@ -33,9 +33,8 @@ static int make_folders(const char *folder)
 {
 	char path[PATH_MAX];
 
-	if (strlen(folder) >= sizeof(path))
+	if (snprintf(path, sizeof(path), "%s", folder) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	strcpy(path, folder);
 	for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
 		*slash = '\0';
 		int r = make_folder(path);

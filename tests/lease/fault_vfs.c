@@ -10,7 +10,7 @@
 static sqlite3_vfs *unix_vfs, fault_vfs;
 static sqlite3_io_methods unix_methods;
 
-static atomic_int n_operations, first_faulty, fault_code;
+static atomic_int n_operations, first_faulty, fault_code, sync_code;
 
 /* SQLITE_OK: go on as if nothing were. */
 static int next_fault(void)
@@ -39,6 +39,8 @@ static int fault_write(sqlite3_file *file, const void *bytes, int n, sqlite3_int
 static int fault_sync(sqlite3_file *file, int flags)
 {
 	int code = next_fault();
+	if (code == SQLITE_OK)
+		code = atomic_load(&sync_code);
 	return code == SQLITE_OK ? unix_methods.xSync(file, flags) : die_or_fail(code);
 }
 
@@ -94,8 +96,14 @@ void fault_vfs_arm(int nth, int code)
 	atomic_store(&first_faulty, nth);
 }
 
+void fault_vfs_arm_syncs(int code)
+{
+	atomic_store(&sync_code, code);
+}
+
 int fault_vfs_disarm(void)
 {
 	atomic_store(&first_faulty, 0);
+	atomic_store(&sync_code, SQLITE_OK);
 	return atomic_load(&n_operations);
 }

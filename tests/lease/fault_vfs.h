@@ -13,6 +13,9 @@ void fault_vfs_register(void);
 /* The nth operation from now (1: the next) and all after it answer `code`, one of SQLite's. */
 void fault_vfs_arm(int nth, int code);
 
+/* Every sync answers `code`, and nothing else does. */
+void fault_vfs_arm_syncs(int code);
+
 /* Ends the faults. How many operations were asked for since they were armed? */
 int fault_vfs_disarm(void);
 

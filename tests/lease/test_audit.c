@@ -53,7 +53,7 @@ static int set_up(void **state)
 
 	if (!fixture)
 		return -1;
-	strcpy(fixture->folder, "/tmp/dsec-test-audit-XXXXXX");
+	snprintf(fixture->folder, sizeof(fixture->folder), "%s", "/tmp/dsec-test-audit-XXXXXX");
 	if (!mkdtemp(fixture->folder))
 		return -1;
 	snprintf(fixture->file, sizeof(fixture->file), "%s/audit.jsonl", fixture->folder);
@@ -135,8 +135,8 @@ static void failure_is_told_with_awss_own_words(void **state)
 	struct dsec_error err;
 
 	dsec_error_set(&err, DSEC_ERROR_THROTTLED, "CreateUser: Rate exceeded");
-	strcpy(err.code, "Throttling");
-	strcpy(err.request_id, "7a62c49f");
+	snprintf(err.code, sizeof(err.code), "%s", "Throttling");
+	snprintf(err.request_id, sizeof(err.request_id), "%s", "7a62c49f");
 	audit_failed(fixture->audit, &lease.slot, &caller, &err);
 	assert_string_equal(read_file(fixture->file),
 			    "{" TIME_TEXT ",\"event\":\"failed\",\"project\":\"app\","
@@ -224,8 +224,8 @@ static void hostile_text_cannot_forge_a_line(void **state)
 	const struct lease_caller caller = {.pid = getpid()};
 
 	memset(endless, '"', sizeof(endless) - 1);
-	strcpy(err.message, hostile);
-	strcpy(err.code, hostile);
+	snprintf(err.message, sizeof(err.message), "%s", hostile);
+	snprintf(err.code, sizeof(err.code), "%s", hostile);
 	audit_failed(fixture->audit, &slot, &caller, &err);
 	audit_lease(fixture->audit, LEASE_ENDED, &lease, endless);
 	assert_int_equal(audit_lost(fixture->audit), 0);

@@ -61,8 +61,8 @@ static void wrap_keeps_kind_and_code(void **state)
 	struct dsec_error err;
 
 	dsec_error_set(&err, DSEC_ERROR_DENIED, "not this");
-	strcpy(err.code, "AccessDenied");
-	strcpy(err.request_id, "req");
+	snprintf(err.code, sizeof(err.code), "%s", "AccessDenied");
+	snprintf(err.request_id, sizeof(err.request_id), "%s", "req");
 	err.ambiguous = true;
 	dsec_error_wrap(&err, "CreateUser for %s", "app/dev");
 	dsec_error_wrap(NULL, "nobody");

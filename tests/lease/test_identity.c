@@ -220,7 +220,7 @@ static int set_up(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
-	strcpy(fixture->top, "/tmp/dsec-test-identity-XXXXXX");
+	snprintf(fixture->top, sizeof(fixture->top), "%s", "/tmp/dsec-test-identity-XXXXXX");
 	if (!fixture || !mkdtemp(fixture->top))
 		return -1;
 	snprintf(fixture->folder, sizeof(fixture->folder), "%s/a/b", fixture->top);

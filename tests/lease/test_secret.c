@@ -20,7 +20,7 @@
 #include "lease/secret.h"
 #include "lease/secret_arena.h"
 
-#define ARENA_SIZE (1024 * 1024)
+#define ARENA_SIZE ((size_t)1024 * 1024)
 
 /* Each test runs on both kinds of memory. */
 static int set_up(void **state)
@@ -261,9 +261,22 @@ static void unref_on_any_thread_races_with_nothing(void **state)
 	assert_int_equal(secret_arena_used(), 0);
 }
 
+/* Is this the head line of a mapping in /proc/self/maps or smaps ("start-end mode …")? */
+static bool read_mapping(const char *line, uintptr_t *ret_start, uintptr_t *ret_end)
+{
+	char *end;
+
+	*ret_start = strtoul(line, &end, 16);
+	if (end == line || *end != '-')
+		return false;
+	*ret_end = strtoul(end + 1, &end, 16);
+	return *end == ' ';
+}
+
 /* The arena's own line in /proc/self/smaps: what begins with `field`. */
 static void find_in_smaps(const char *field, char *to, size_t size)
 {
+	uintptr_t address = (uintptr_t)secret_arena_address(), start, end;
 	char line[512];
 	bool inside = false;
 	FILE *file = fopen("/proc/self/smaps", "re");
@@ -271,10 +284,8 @@ static void find_in_smaps(const char *field, char *to, size_t size)
 	assert_non_null(file);
 	*to = '\0';
 	while (fgets(line, sizeof(line), file)) {
-		unsigned long start, end;
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			inside = (const char *)start <= (const char *)secret_arena_address() &&
-				 (const char *)secret_arena_address() < (const char *)end;
+		if (read_mapping(line, &start, &end))
+			inside = start <= address && address < end;
 		else if (inside && strncmp(line, field, strlen(field)) == 0)
 			snprintf(to, size, "%s", line);
 	}
@@ -298,7 +309,7 @@ static void memfd_secret_cannot_be_read_from_outside(void **state)
 	if (strcmp(secret_arena_kind(), "memfd_secret") != 0)
 		skip();
 	make_value(value, sizeof(value), 6);
-	_cleanup_secret_ struct secret *secret = must_make(value, sizeof(value));
+	struct secret *secret = must_make(value, sizeof(value));
 	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
 	/* What is not secret can be read, so that the failure means what it should. */
@@ -306,6 +317,25 @@ static void memfd_secret_cannot_be_read_from_outside(void **state)
 	assert_int_equal(pread(fd, back, sizeof(back), (off_t)(uintptr_t)secret_arena_address()),
 			 -1);
 	close(fd);
+	secret_unref(secret);
+}
+
+/* Larger mappings are the sanitizers' shadows. */
+#define SCANNED_MAPPING_MAX ((size_t)256 * 1024 * 1024)
+
+static bool buffer_holds(const unsigned char *at, size_t size, const unsigned char *inverted,
+			 size_t n)
+{
+	const unsigned char *end = at + size;
+
+	for (; (at = memchr(at, 0xff - inverted[0], (size_t)(end - at))) && at + n <= end; at++) {
+		size_t same = 1;
+		while (same < n && at[same] + inverted[same] == 0xff)
+			same++;
+		if (same == n)
+			return true;
+	}
+	return false;
 }
 
 /* Is the value anywhere in the memory of this process that can be read? It is given inverted, so
@@ -313,8 +343,8 @@ static void memfd_secret_cannot_be_read_from_outside(void **state)
 static bool process_holds(const unsigned char *inverted, size_t n)
 {
 	static unsigned char chunk[1 << 16];
-	char line[512], mode[5];
-	unsigned long start, end;
+	char line[512];
+	uintptr_t start, end;
 	bool found = false;
 	FILE *maps = fopen("/proc/self/maps", "re");
 	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
@@ -322,18 +352,13 @@ static bool process_holds(const unsigned char *inverted, size_t n)
 	assert_non_null(maps);
 	assert_true(mem >= 0);
 	while (!found && fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) != 3 || mode[1] != 'w' ||
-		    end - start > (1ul << 30)) /* a sanitizer's shadow */
+		if (!read_mapping(line, &start, &end) || !strstr(line, " rw") ||
+		    end - start > SCANNED_MAPPING_MAX)
 			continue;
-		for (unsigned long at = start; at < end && !found; at += sizeof(chunk) - n) {
+		for (uintptr_t at = start; at < end && !found; at += sizeof(chunk) - n) {
 			size_t size = end - at < sizeof(chunk) ? end - at : sizeof(chunk);
 			ssize_t got = pread(mem, chunk, size, (off_t)at);
-			for (ssize_t i = 0; i + (ssize_t)n <= got && !found; i++) {
-				size_t same = 0;
-				while (same < n && (chunk[i + same] ^ 0xff) == inverted[same])
-					same++;
-				found = same == n;
-			}
+			found = got > 0 && buffer_holds(chunk, (size_t)got, inverted, n);
 			secret_wipe(chunk, sizeof(chunk));
 		}
 	}
