@@ -34,7 +34,8 @@ class Case(unittest.TestCase):
         return Dsec(self, configuration(self.iam, secret, **more))
 
     def run_dsec(self, status, *words, dsec=None):
-        result = command(*words, *(["--config", dsec.config] if dsec else []))
+        # A sweep tries for a minute or two before it gives up.
+        result = command(*words, *(["--config", dsec.config] if dsec else []), timeout=110)
         self.assertEqual(result.returncode, status, result.stdout + result.stderr)
         return result
 
