@@ -49,16 +49,21 @@ static int words_matched(const struct command *command, int n, char *const *word
 	return 0;
 }
 
+/* The one with the most words: "leases" is a command, and so is "leases revoke". */
 static const struct command *find(int n, char *const *words, int *ret_words)
 {
+	const struct command *found = NULL;
+	int most = 0;
+
 	for (size_t i = 0; i < COMMANDS; i++) {
 		int matched = words_matched(commands[i], n, words);
-		if (matched > 0) {
-			*ret_words = matched;
-			return commands[i];
+		if (matched > most) {
+			most = matched;
+			found = commands[i];
 		}
 	}
-	return NULL;
+	*ret_words = most;
+	return found;
 }
 
 /* The first word of a command of two words, alone or with an unknown second. */

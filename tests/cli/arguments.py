@@ -13,7 +13,8 @@ import tap
 from daemon import DSEC, command
 
 COMMANDS = [
-    ["mount"], ["unmount"], ["status"], ["leases"], ["reload"], ["check"], ["sweep"],
+    ["mount"], ["unmount"], ["status"], ["leases"], ["leases", "revoke"],
+    ["leases", "renew"], ["reload"], ["check"], ["sweep"],
     ["integration", "list"], ["integration", "policy"], ["integration", "test"],
     ["dynamic-secret", "list"],
 ]
