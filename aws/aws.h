@@ -18,15 +18,13 @@
 #include "lease/error.h"
 #include "lease/provider.h"
 
-#define AWS_ANSWER_SIZE_MAX                                                                        \
-	(8u * 1024u *                                                                              \
-	 1024u) /* a longer answer is a failure: 1,000 users a page are about 500 KiB */
+/* A longer answer is a failure: 1,000 users a page are about 500 KiB. */
+#define AWS_ANSWER_SIZE_MAX               (8ul * 1024 * 1024)
 #define AWS_CONNECTIONS_MAX               32 /* an integration */
 #define AWS_CREDENTIAL_PROCESS_TIMEOUT_MS 20000
-#define AWS_CREDENTIAL_PROCESS_OUTPUT_MAX (64u * 1024u)
-#define AWS_SKEW_MEND_MAX_MS                                                                       \
-	(15LL * 60 *                                                                               \
-	 1000) /* the local clock may be this far from AWS's; beyond: DSEC_ERROR_CLOCK_SKEW */
+#define AWS_CREDENTIAL_PROCESS_OUTPUT_MAX (64ul * 1024)
+/* The local clock may be this far from AWS's; beyond: DSEC_ERROR_CLOCK_SKEW. */
+#define AWS_SKEW_MEND_MAX_MS (15LL * 60 * 1000)
 
 struct aws;
 
