@@ -5,6 +5,12 @@
  * answers are read with expat and classified by the table in classify.c. Works with AWS, moto and
  * Ceph's RADOS gateway (facts/aws-iam.md). All of an `struct aws` runs on one thread: the owner
  * waits for aws_fd() to become readable or aws_deadline_at() to come, and calls aws_dispatch().
+ *
+ * TLS is verified; plain http reaches loopback only. Redirects are not followed, and of the
+ * environment only what names an integration's credentials is used: no proxies, no key log.
+ *
+ * The process is to ignore SIGPIPE, as TLS is written to connections that may have been closed, and
+ * not SIGCHLD, as a credential_process is waited for.
  */
 #ifndef DSEC_AWS_AWS_H
 #define DSEC_AWS_AWS_H
@@ -28,14 +34,16 @@
 
 struct aws;
 
-/* Initialises libcurl with allocators that wipe what they free. Called once, before any thread
- * starts. */
+/* Gives libcurl, OpenSSL and jansson an allocator that wipes what it frees, and initialises
+ * libcurl. Called once, before any thread starts, and before anything else uses OpenSSL, which
+ * takes no other allocator later: DSEC_ERROR_FAULT. */
 int aws_global_init(struct dsec_error *err);
 void aws_global_finish(void);
 
 int aws_new(struct aws **ret, const struct clock *clock, struct dsec_error *err);
-struct aws *
-aws_free(struct aws *aws); /* NULL-safe; calls under way are dropped, their `done` is not called */
+/* NULL-safe; returns NULL. Calls under way are dropped, and their `done` is not called; not from
+ * within a `done`. */
+struct aws *aws_free(struct aws *aws);
 
 /* An epoll descriptor: readable when there is work. */
 int aws_fd(const struct aws *aws);

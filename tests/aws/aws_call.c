@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -350,6 +351,7 @@ int main(int argc, char **argv)
 	struct catalog *catalog;
 	struct dsec_error err;
 
+	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdin, NULL, _IONBF, 0); /* so that poll sees whatever is left */
 	if (argc != 3 || aws_global_init(&err) < 0 || secret_arena_init(ARENA_BYTES, &err) < 0 ||
 	    aws_new(&helper.aws, &system_clock, &err) < 0)
