@@ -110,7 +110,9 @@ class Dsec:
         self.configure(configuration)
 
     def configure(self, configuration):
-        self.config.write_text(json.dumps(configuration, indent=2))
+        """Writes dsec.json; where it names no socket, the daemon gets one of its own."""
+        api = {"listen": [f"unix:{self.folder}/socket"]}
+        self.config.write_text(json.dumps({"api": api, **configuration}, indent=2))
         self.config.chmod(0o600)
 
     # Starting.
