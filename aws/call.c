@@ -27,7 +27,7 @@ struct call {
 
 	struct keys *given; /* VERIFY_KEY: the lease's */
 	struct keys *keys;  /* that sign, or signed last */
-	int64_t signed_ms;  /* calendar, AWS's or ours */
+	int64_t signed_ms;
 	struct exchange *exchange;
 	/* Due at once when `err` is to be told, at the deadline while it waits for keys. */
 	struct timer timer;
@@ -100,7 +100,6 @@ static int start_exchange(struct call *call)
 	struct backend *backend = call->backend;
 	const struct integration *integration = backend->integration;
 	bool sts = call->query.service == QUERY_STS;
-	int64_t mended_ms = skew_signing_time(&backend->skew, local_ms(backend));
 	struct request request = {
 		.url = sts ? integration->sts_endpoint : integration->endpoint,
 		.service = sts ? "sts" : "iam",
@@ -109,12 +108,12 @@ static int start_exchange(struct call *call)
 		.body = call->query.form.text,
 		.n_body = call->query.form.n,
 		.keys = call->keys,
-		.signed_ms = mended_ms,
+		.signed_ms = skew_signing_time(&backend->skew, local_ms(backend)),
 		.timeout_ms = call->deadline_at - loop_now(backend->loop),
 		.names = &call->query.names,
 	};
 
-	call->signed_ms = mended_ms ? mended_ms : local_ms(backend);
+	call->signed_ms = request.signed_ms;
 	if (request.timeout_ms <= 0)
 		return dsec_error_set(&call->err, DSEC_ERROR_TIMEOUT, "%s: no time is left for it",
 				      call->query.action);

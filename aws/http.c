@@ -109,7 +109,7 @@ static int prepare(struct exchange *exchange, const struct request *request, str
 	int r = set_protocol(easy, request->url, err);
 
 	if (r == 0)
-		r = sign(easy, &exchange->headers, request, err);
+		r = sign(&exchange->headers, request, err);
 	if (r < 0)
 		return r;
 	if (set_trust(easy, request->ca_file) != CURLE_OK)

@@ -33,7 +33,7 @@ struct request {
 	const char *body;             /* borrowed until the exchange ends */
 	size_t n_body;
 	const struct keys *keys;
-	int64_t signed_ms; /* the time to sign with; 0: the local one */
+	int64_t signed_ms; /* the calendar time to sign with */
 	int64_t timeout_ms;
 	const struct answer_names *names; /* borrowed until the exchange ends */
 };

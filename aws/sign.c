@@ -1,18 +1,36 @@
 #include "aws/sign.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "aws/wipe.h"
 #include "lease/alloc.h"
 
+/*
+ * libcurl signs, but not the request that is sent: the same request goes into a socket of our own
+ * first, and its Authorization is taken from there. One that has an Authorization is not signed
+ * again. That is for two reasons:
+ *
+ * - The keys. A connection that is kept for the next request keeps the name and password of the
+ *   last one with it, and so the secret key of a lease long after that has ended.
+ * - The time. libcurl signs with the X-Amz-Date that it is given, but up to 8.2 it then sends that
+ *   header twice, and AWS, which joins what is repeated, finds the signature wrong.
+ *
+ * All of it happens within one call, because nobody else is at the other end.
+ */
+
 #define HEADER_MAX (KEYS_TOKEN_MAX + 64u)
 /* Of a request line and headers, of which the token is the longest. */
 #define HEAD_MAX (KEYS_TOKEN_MAX + 8192u)
+/* How often libcurl is called until it has sent a request that it need not wait for. */
+#define STEPS_MAX 16
 
 static int no_memory(struct dsec_error *err)
 {
@@ -62,29 +80,6 @@ static int give_keys(CURL *easy, const struct request *request, struct dsec_erro
 					      curl_easy_strerror(r));
 }
 
-/*
- * Signing at another time than the local one.
- *
- * libcurl signs with the X-Amz-Date that it is given, but up to 8.2 it then sends that header
- * twice, and AWS, which joins what is repeated, finds the signature wrong. So libcurl is made to
- * sign the request into a socket that leads nowhere, and its Authorization is taken from there: a
- * request that has one is not signed again, and one X-Amz-Date is sent, on all versions alike.
- */
-
-static curl_socket_t give_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-	int *fd = arg;
-	int given = *fd;
-
-	*fd = -1; /* libcurl closes it */
-	return given < 0 ? CURL_SOCKET_BAD : given;
-}
-
-static int socket_is_connected(void *arg, curl_socket_t fd, curlsocktype purpose)
-{
-	return CURL_SOCKOPT_ALREADY_CONNECTED;
-}
-
 /* Host as it will be sent, because it is signed; and the same URL without a name to resolve. */
 static int split_url(const char *url, char *host, size_t size, char **ret_nowhere)
 {
@@ -107,29 +102,44 @@ static int split_url(const char *url, char *host, size_t size, char **ret_nowher
 	return r;
 }
 
-/* Sends the request into the socket, whose other end is half closed: libcurl then sees an answer
- * of no bytes and gives up. */
-static int send_nowhere(const struct request *request, struct curl_slist *headers, const char *url,
-			int *fd, struct dsec_error *err)
+/* A listening socket with an abstract name that the kernel chose; the name is told without its
+ * leading NUL. The descriptor or a negative errno. */
+static int listen_nowhere(char *name, size_t size)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	socklen_t n = sizeof(address);
+	int error, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)) == 0 && listen(fd, 1) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&address, &n) == 0) {
+		snprintf(name, size, "%.*s", (int)(n - offsetof(struct sockaddr_un, sun_path) - 1),
+			 address.sun_path + 1);
+		return fd;
+	}
+	error = errno;
+	close(fd);
+	return -error;
+}
+
+static CURL *make_nowhere(const struct request *request, struct curl_slist *headers,
+			  const char *url, const char *name, struct dsec_error *err)
 {
 	CURL *easy = curl_easy_init();
-	int r = easy ? give_keys(easy, request, err) : no_memory(err);
 
-	if (r == 0) {
-		curl_easy_setopt(easy, CURLOPT_URL, url);
-		curl_easy_setopt(easy, CURLOPT_PROXY, "");
-		curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-		curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)request->n_body);
-		curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, give_socket);
-		curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, fd);
-		curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, socket_is_connected);
-		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, 1000L);
-		curl_easy_perform(easy);
+	if (!easy || give_keys(easy, request, err) < 0) {
+		curl_easy_cleanup(easy);
+		return NULL;
 	}
-	curl_easy_cleanup(easy);
-	return r;
+	curl_easy_setopt(easy, CURLOPT_URL, url);
+	curl_easy_setopt(easy, CURLOPT_ABSTRACT_UNIX_SOCKET, name);
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)request->n_body);
+	return easy;
 }
 
 /* The value of the Authorization header among what was sent, or NULL. */
@@ -148,46 +158,67 @@ static char *find_authorization(char *head)
 	return value;
 }
 
-static int read_head(int fd, char *head)
+/* Takes the connection as soon as there is one, and what has come on it. True once the whole head
+ * has. */
+static bool read_head(int listening, int *fd, char *head, size_t *n)
 {
-	size_t n = 0;
 	ssize_t got;
 
+	if (*fd < 0)
+		*fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	do {
-		got = recv(fd, head + n, HEAD_MAX - n, MSG_DONTWAIT);
+		got = *fd < 0 ? 0 : recv(*fd, head + *n, HEAD_MAX - *n, 0);
 		if (got > 0)
-			n += (size_t)got;
-	} while (got > 0 && n < HEAD_MAX);
-	head[n] = '\0';
-	return n > 0 ? 0 : -EIO;
+			*n += (size_t)got;
+	} while (got > 0 && *n < HEAD_MAX);
+	return strstr(head, "\r\n\r\n") != NULL;
+}
+
+/* Performs what can be done without waiting, which is all up to the answer. */
+static bool catch_head(CURL *easy, int listening, char *head)
+{
+	CURLM *multi = curl_multi_init();
+	bool whole = false;
+	size_t n = 0;
+	int fd = -1, running = 1;
+
+	if (!multi)
+		return false;
+	curl_multi_add_handle(multi, easy);
+	for (int step = 0; step < STEPS_MAX && running && !whole; step++) {
+		curl_multi_perform(multi, &running);
+		whole = read_head(listening, &fd, head, &n);
+	}
+	curl_multi_remove_handle(multi, easy);
+	curl_multi_cleanup(multi);
+	if (fd >= 0)
+		close(fd);
+	return whole;
 }
 
 static int add_authorization(struct curl_slist **headers, const struct request *request,
-			     const char *nowhere, struct dsec_error *err)
+			     const char *url, struct dsec_error *err)
 {
 	_cleanup_wipe_ char *head = alloc_zeroed(HEAD_MAX + 1, 1);
+	char name[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	const char *value = NULL;
-	int pair[2], r;
+	int listening = listen_nowhere(name, sizeof(name));
+	CURL *easy;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "socketpair: %s", strerror(errno));
-	shutdown(pair[1], SHUT_WR);
-	r = send_nowhere(request, *headers, nowhere, &pair[0], err);
-	if (r == 0 && read_head(pair[1], head) == 0)
+	if (listening < 0)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot sign: %s",
+				      strerror(-listening));
+	easy = make_nowhere(request, *headers, url, name, err);
+	if (easy && catch_head(easy, listening, head))
 		value = find_authorization(head);
-	close(pair[1]);
-	if (pair[0] >= 0)
-		close(pair[0]);
-	if (r < 0)
-		return r;
+	curl_easy_cleanup(easy);
+	close(listening);
 	if (!value)
-		return dsec_error_set(err, DSEC_ERROR_FAULT,
-				      "libcurl did not sign with AWS's time");
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "libcurl did not sign the request");
 	return add_header(headers, "Authorization", value, err);
 }
 
-static int sign_at(struct curl_slist **headers, const struct request *request,
-		   struct dsec_error *err)
+int sign(struct curl_slist **headers, const struct request *request, struct dsec_error *err)
 {
 	char host[300], date[CLOCK_COMPACT_MAX];
 	char *nowhere = NULL;
@@ -196,26 +227,18 @@ static int sign_at(struct curl_slist **headers, const struct request *request,
 	if (split_url(request->url, host, sizeof(host), &nowhere) < 0)
 		return dsec_error_set(err, DSEC_ERROR_INVALID, "%s is no URL", request->url);
 	clock_compact(date, request->signed_ms);
-	r = add_header(headers, "X-Amz-Date", date, err);
+	/* libcurl signs all that stands in this list, also what it would not send: no blank
+	 * entries. Ceph and moto want Content-Type among it. */
+	r = add_header(headers, "Content-Type", "application/x-www-form-urlencoded; charset=utf-8",
+		       err);
 	if (r == 0)
 		r = add_header(headers, "Host", host, err);
+	if (r == 0)
+		r = add_header(headers, "X-Amz-Date", date, err);
+	if (r == 0 && request->keys->token)
+		r = add_token(headers, request->keys->token, err);
 	if (r == 0)
 		r = add_authorization(headers, request, nowhere, err);
 	curl_free(nowhere);
 	return r;
-}
-
-int sign(CURL *easy, struct curl_slist **headers, const struct request *request,
-	 struct dsec_error *err)
-{
-	/* Ceph and moto want it among what is signed; libcurl signs all that stands in this list,
-	 * also what it would not send: no blank entries. */
-	int r = add_header(headers, "Content-Type",
-			   "application/x-www-form-urlencoded; charset=utf-8", err);
-
-	if (r == 0 && request->keys->token)
-		r = add_token(headers, request->keys->token, err);
-	if (r < 0)
-		return r;
-	return request->signed_ms ? sign_at(headers, request, err) : give_keys(easy, request, err);
 }

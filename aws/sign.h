@@ -1,5 +1,6 @@
 /*
- * sign.h: how a request is signed: by libcurl, at the local time or at AWS's.
+ * sign.h: how a request is signed: by libcurl, with a time of our choice, and without keys in the
+ * handle that sends it.
  */
 #ifndef DSEC_AWS_SIGN_H
 #define DSEC_AWS_SIGN_H
@@ -8,9 +9,8 @@
 
 #include "aws/http.h"
 
-/* Makes libcurl sign `easy` with the request's keys, and adds to `headers` what is signed or takes
- * the place of a signature. The caller frees the list, also on failure. */
-int sign(CURL *easy, struct curl_slist **headers, const struct request *request,
-	 struct dsec_error *err);
+/* Adds to `headers` all that is signed, and the signature. The caller frees the list, also on
+ * failure. */
+int sign(struct curl_slist **headers, const struct request *request, struct dsec_error *err);
 
 #endif

@@ -22,7 +22,7 @@ int64_t skew_signing_time(const struct skew *skew, int64_t local_ms)
 {
 	if (!skew->known || !is_beyond(skew->offset_ms, SKEW_TOLERATED_MS) ||
 	    is_beyond(skew->offset_ms, AWS_SKEW_MEND_MAX_MS))
-		return 0;
+		return local_ms;
 	return local_ms + skew->offset_ms;
 }
 

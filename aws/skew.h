@@ -25,8 +25,8 @@ struct skew {
 /* An answer of `server_ms` (0: it had no Date) came at the local time `local_ms`. */
 void skew_learn(struct skew *skew, int64_t server_ms, int64_t local_ms);
 
-/* What to sign with at the local time `local_ms`: AWS's time as far as it is known, or 0 when the
- * local time will do, or is too far off to be mended. */
+/* What to sign with at the local time `local_ms`: AWS's time where the two differ and can be
+ * mended, else the local one. */
 int64_t skew_signing_time(const struct skew *skew, int64_t local_ms);
 
 /* AWS refused a request that was signed with `signed_ms`. If the clock explains it, says so: BUSY,

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "cli/lacking.h"
 #include "cli/log.h"
 
 struct room {
@@ -17,14 +18,16 @@ static void keep_room(void *arg, const struct provider_answer *answer)
 	room->quota = answer->users_quota;
 }
 
-static void print_identity(void *arg, const struct provider_answer *answer)
+struct identity {
+	char arn[600]; /* "": these are no IAM user's */
+};
+
+static void keep_identity(void *arg, const struct provider_answer *answer)
 {
-	const char *name = arg;
+	struct identity *identity = arg;
 
 	if (answer->n_users > 0)
-		printf("%s: the credentials are those of %s\n", name, answer->users[0].arn);
-	else
-		printf("%s: the credentials are accepted\n", name);
+		snprintf(identity->arn, sizeof(identity->arn), "%s", answer->users[0].arn);
 }
 
 static void print_failure(const char *name, const char *what, const struct dsec_error *err)
@@ -37,20 +40,23 @@ static void print_failure(const char *name, const char *what, const struct dsec_
 
 /* A refusal of the question by a permission or by its form (a role has no user) is an answer to
  * what was asked: these credentials are known. */
-static bool check_credentials(struct cloud *cloud, struct provider *provider, const char *name)
+static bool check_credentials(struct cloud *cloud, struct provider *provider, const char *name,
+			      struct identity *identity)
 {
 	const struct provider_call call = {.op = PROVIDER_GET_USER};
 	struct dsec_error err;
 
-	if (cloud_ask(cloud, provider, &call, print_identity, (void *)(uintptr_t)name, &err) == 0)
-		return true;
-	if (err.kind == DSEC_ERROR_DENIED || err.kind == DSEC_ERROR_INVALID ||
-	    err.kind == DSEC_ERROR_NO_SUCH_ENTITY) {
-		printf("%s: the credentials are accepted\n", name);
-		return true;
+	if (cloud_ask(cloud, provider, &call, keep_identity, identity, &err) < 0 &&
+	    err.kind != DSEC_ERROR_DENIED && err.kind != DSEC_ERROR_INVALID &&
+	    err.kind != DSEC_ERROR_NO_SUCH_ENTITY) {
+		print_failure(name, "the credentials do not work", &err);
+		return false;
 	}
-	print_failure(name, "the credentials do not work", &err);
-	return false;
+	if (identity->arn[0])
+		printf("%s: the credentials are those of %s\n", name, identity->arn);
+	else
+		printf("%s: the credentials are accepted\n", name);
+	return true;
 }
 
 /* The most users that the configuration lets this integration have at once. */
@@ -99,8 +105,10 @@ static bool check_room(struct cloud *cloud, struct provider *provider,
 bool account_check(struct cloud *cloud, const struct integration *integration)
 {
 	struct provider *provider = aws_provider(cloud->aws, cloud->catalog, integration);
+	struct identity identity = {0};
 
-	if (!check_credentials(cloud, provider, integration->name))
+	if (!check_credentials(cloud, provider, integration->name, &identity))
 		return false;
-	return check_room(cloud, provider, integration);
+	bool room = check_room(cloud, provider, integration);
+	return lacking_check(cloud, provider, integration, identity.arn) && room;
 }

@@ -21,6 +21,10 @@ static const struct {
 	{OPTION_WAIT, "wait", NULL, "wait until nothing is left, however long it takes"},
 	{OPTION_JSON, "json", NULL, "print JSON"},
 	{OPTION_DRY_RUN, "dry-run", NULL, "only say what would be removed"},
+	{OPTION_SOCKET, "socket", "PATH",
+	 "the daemon's socket (default: api.listen's, else\n/run/dsec.sock or "
+	 "$XDG_RUNTIME_DIR/dsec.sock)"},
+	{OPTION_ALL, "all", NULL, "all leases"},
 	{OPTION_ACCOUNT, "account", "NUMBER", "the AWS account's number (default: any)"},
 };
 #define KNOWN (sizeof(known) / sizeof(known[0]))
@@ -78,6 +82,12 @@ static void take(struct options *options, unsigned bit, const char *argument)
 		break;
 	case OPTION_ACCOUNT:
 		options->account = argument;
+		break;
+	case OPTION_SOCKET:
+		options->socket = argument;
+		break;
+	case OPTION_ALL:
+		options->all = true;
 		break;
 	}
 }

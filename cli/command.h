@@ -25,14 +25,16 @@ enum {
 	OPTION_JSON = 1 << 4,
 	OPTION_DRY_RUN = 1 << 5,
 	OPTION_ACCOUNT = 1 << 6,
+	OPTION_SOCKET = 1 << 7,
+	OPTION_ALL = 1 << 8,
 };
 
-#define OPERANDS_MAX 4
+#define OPERANDS_MAX 64
 
 /* A parsed command line. What was not given is NULL or false. */
 struct options {
-	const char *config, *state, *account;
-	bool foreground, wait, json, dry_run;
+	const char *config, *state, *account, *socket;
+	bool foreground, wait, json, dry_run, all;
 	const char *operands[OPERANDS_MAX];
 	size_t n_operands;
 };
@@ -55,7 +57,8 @@ bool command_parse(const struct command *command, int argc, char **argv, struct 
 void command_print_help(const struct command *command);
 
 extern const struct command mount_command, unmount_command, check_command, reload_command;
-extern const struct command status_command, leases_command, sweep_command;
+extern const struct command status_command, sweep_command;
+extern const struct command leases_command, leases_revoke_command, leases_renew_command;
 extern const struct command integration_list_command, integration_policy_command;
 extern const struct command integration_test_command, dynamic_secret_list_command;
 

@@ -15,6 +15,7 @@
 #include "cli/left.h"
 #include "cli/log.h"
 #include "cli/notify.h"
+#include "cli/paths.h"
 #include "lease/alloc.h"
 
 enum source {
@@ -23,6 +24,7 @@ enum source {
 	SOURCE_FS,
 	SOURCE_AWS,
 	SOURCE_JOURNAL,
+	SOURCE_API,
 	SOURCES,
 };
 
@@ -163,6 +165,29 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 	return 0;
 }
 
+/* The socket of the configuration has to be there. The default one is a convenience: another daemon
+ * may have it. */
+static int start_api(struct daemon *daemon, struct dsec_error *err)
+{
+	const struct catalog *catalog = daemon->catalog;
+	struct api_options options = {
+		.admin_group = catalog->api_admin_group,
+		.clock = &system_clock,
+		.engine = daemon->engine,
+	};
+	const char *configured = catalog_api_socket(catalog);
+	char path[PATH_MAX];
+	struct dsec_error unusable;
+
+	options.socket_path = configured ? configured : path;
+	if (configured)
+		return api_start(&daemon->api, &options, err);
+	if (paths_socket(path, &unusable) < 0 || api_start(&daemon->api, &options, &unusable) < 0)
+		log_line(LOG_NOTICE, "'dsec leases' will not reach this daemon: %s",
+			 unusable.message);
+	return 0;
+}
+
 static int watch(struct daemon *daemon, enum source source, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
@@ -195,7 +220,8 @@ static int watch_all(struct daemon *daemon, struct dsec_error *err)
 	    watch(daemon, SOURCE_TIMER, daemon->timer_fd) < 0 ||
 	    watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0 ||
 	    watch(daemon, SOURCE_AWS, aws_fd(daemon->aws)) < 0 ||
-	    watch(daemon, SOURCE_JOURNAL, journal_sqlite_fd(daemon->journal)) < 0)
+	    watch(daemon, SOURCE_JOURNAL, journal_sqlite_fd(daemon->journal)) < 0 ||
+	    (daemon->api && watch(daemon, SOURCE_API, api_fd(daemon->api)) < 0))
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "epoll: %s", strerror(errno));
 	return 0;
 }
@@ -210,6 +236,7 @@ static struct daemon *daemon_free(struct daemon *daemon)
 		fs_unmount(daemon->options.mountpoint, &ignored);
 	}
 	daemon->fs = fs_stop(daemon->fs);
+	daemon->api = api_stop(daemon->api);
 	daemon->engine = engine_free(daemon->engine);
 	daemon->aws = aws_free(daemon->aws);
 	daemon->journal = journal_sqlite_close(daemon->journal);
@@ -240,6 +267,8 @@ static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_e
 		r = open_journal(daemon, recalled, &lost, err);
 	if (r == 0)
 		r = start_engine(daemon, recalled, err);
+	if (r == 0)
+		r = start_api(daemon, err);
 	if (r == 0)
 		r = start_fs(daemon, err);
 	if (r == 0)
@@ -322,6 +351,9 @@ static void take_event(struct daemon *daemon, enum source source)
 	case SOURCE_JOURNAL:
 		journal_sqlite_dispatch(daemon->journal);
 		break;
+	case SOURCE_API:
+		api_dispatch(daemon->api);
+		break;
 	case SOURCES:
 		break;
 	}
@@ -353,6 +385,13 @@ static bool work(struct daemon *daemon)
 		next_at = now_at; /* come again: the engine has heard something */
 	} else if (aws_at < next_at) {
 		next_at = aws_at;
+	}
+	if (daemon->api) {
+		int64_t api_at = api_deadline_at(daemon->api);
+		if (api_at <= now_at)
+			api_dispatch(daemon->api);
+		else if (api_at < next_at)
+			next_at = api_at;
 	}
 	if (daemon->ending && daemon_ended(daemon, now_at, &next_at))
 		return false;

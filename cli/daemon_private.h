@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "api/api.h"
 #include "aws/aws.h"
 #include "cli/daemon.h"
 #include "fs/fs.h"
@@ -23,7 +24,8 @@ struct daemon {
 	struct journal_sqlite *journal;
 	struct audit *audit; /* NULL: none is configured */
 	struct engine *engine;
-	struct fs *fs; /* NULL once it has ended */
+	struct api *api; /* NULL: it has no socket */
+	struct fs *fs;   /* NULL once it has ended */
 	int epoll_fd, signal_fd, timer_fd;
 
 	bool ending;

@@ -10,6 +10,8 @@ static const struct command *const commands[] = {
 	&unmount_command,
 	&status_command,
 	&leases_command,
+	&leases_revoke_command,
+	&leases_renew_command,
 	&reload_command,
 	&check_command,
 	&sweep_command,

@@ -61,7 +61,8 @@ static int prepare(const char *mountpoint, bool *ret_made, struct dsec_error *er
 		break;
 	}
 	if (mkdir(mountpoint, 0755) < 0) {
-		if (errno == EEXIST)
+		struct stat st;
+		if (errno == EEXIST && stat(mountpoint, &st) == 0 && S_ISDIR(st.st_mode))
 			return 0;
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot make the mount point %s: %s",
 				      mountpoint, strerror(errno));

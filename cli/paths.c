@@ -93,16 +93,29 @@ int paths_state(char to[PATH_MAX], const char *given, struct dsec_error *err)
 	return below_home(to, "XDG_STATE_HOME", ".local/state", "dsec", err);
 }
 
+static int in_runtime_folder(char to[PATH_MAX], const char *name, struct dsec_error *err)
+{
+	const char *runtime = absolute_variable("XDG_RUNTIME_DIR");
+
+	if (!runtime)
+		return dsec_error_set(err, DSEC_ERROR_INVALID,
+				      "XDG_RUNTIME_DIR is not set, as it is in a login session: "
+				      "say where");
+	return join(to, runtime, name, err);
+}
+
 int paths_mountpoint(char to[PATH_MAX], const char *given, struct dsec_error *err)
 {
 	if (given)
 		return settle(to, given, err);
 	if (getuid() == 0)
 		return copy(to, "/run/dsec");
-	const char *runtime = absolute_variable("XDG_RUNTIME_DIR");
-	if (!runtime)
-		return dsec_error_set(err, DSEC_ERROR_INVALID,
-				      "XDG_RUNTIME_DIR is not set, as it is in a login session: "
-				      "name a mount point");
-	return join(to, runtime, "dsec", err);
+	return in_runtime_folder(to, "dsec", err);
+}
+
+int paths_socket(char to[PATH_MAX], struct dsec_error *err)
+{
+	if (getuid() == 0)
+		return copy(to, "/run/dsec.sock");
+	return in_runtime_folder(to, "dsec.sock", err);
 }

@@ -15,6 +15,9 @@
 int paths_config(char to[PATH_MAX], const char *given, struct dsec_error *err);
 int paths_state(char to[PATH_MAX], const char *given, struct dsec_error *err);
 
+/* Where a daemon listens whose configuration names no socket. */
+int paths_socket(char to[PATH_MAX], struct dsec_error *err);
+
 /* Touches nothing below the mount point itself: a dead daemon's answers ENOTCONN. */
 int paths_mountpoint(char to[PATH_MAX], const char *given, struct dsec_error *err);
 

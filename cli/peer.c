@@ -70,8 +70,11 @@ static int look_with_deadline(const char *mountpoint, struct found *ret)
 	pid_t child = fork();
 	if (child == 0) {
 		struct found found;
+		/* Whoever reads our output to its end must not wait for a child that hangs. */
+		dup2(fds[1], 0);
+		close_range(1, ~0U, 0);
 		look(mountpoint, &found);
-		_exit(write(fds[1], &found, sizeof(found)) == sizeof(found) ? 0 : 1);
+		_exit(write(0, &found, sizeof(found)) == sizeof(found) ? 0 : 1);
 	}
 	int number = child < 0 ? errno : 0;
 	close(fds[1]);

@@ -63,7 +63,7 @@ static int report(const char *mountpoint, const char *state_folder, const struct
 
 	if (left != 0)
 		return STATUS_FAILED;
-	log_line(LOG_INFO, "%s is unmounted, and no lease is left", mountpoint);
+	printf("%s is unmounted, and no lease is left\n", mountpoint);
 	return STATUS_FINE;
 }
 

@@ -6,8 +6,7 @@
 
 struct account *account_find(const struct engine *engine, const char *name)
 {
-	list_each(at, &engine->accounts)
-	{
+	list_each (at, &engine->accounts) {
 		struct account *account = container_of(at, struct account, link);
 
 		if (account->configured && strcmp(account->name, name) == 0)
@@ -26,12 +25,12 @@ static void calendar_learnt(struct limiter *limiter)
 {
 	struct account *account = container_of(limiter, struct account, limiter);
 
-	list_each(at, &account->engine->principals)
-	{
+	list_each (at, &account->engine->principals) {
 		struct principal *principal = container_of(at, struct principal, link);
 
+		/* A renewal does this itself when it is through. */
 		if (principal->account == account && principal->adopted &&
-		    principal->state == PRINCIPAL_ACTIVE)
+		    principal->state == PRINCIPAL_ACTIVE && !principal->renewal)
 			principal_set_expiry(principal);
 	}
 }
@@ -77,8 +76,7 @@ static void configure(struct engine *engine, const struct integration *integrati
 	struct provider *provider = engine->env.provider(engine->env.provider_arg, integration);
 	struct account *account = NULL;
 
-	list_each(at, &engine->accounts)
-	{
+	list_each (at, &engine->accounts) {
 		struct account *known = container_of(at, struct account, link);
 
 		if (is_same(known, integration))
@@ -98,8 +96,7 @@ static void configure(struct engine *engine, const struct integration *integrati
 /* Records whose integration was not configured until now. */
 static void claim_orphans(struct engine *engine)
 {
-	list_each(at, &engine->principals)
-	{
+	list_each (at, &engine->principals) {
 		struct principal *principal = container_of(at, struct principal, link);
 
 		if (principal->account)
@@ -116,7 +113,8 @@ static void claim_orphans(struct engine *engine)
 
 void accounts_configure(struct engine *engine)
 {
-	list_each(at, &engine->accounts) container_of(at, struct account, link)->configured = false;
+	list_each (at, &engine->accounts)
+		container_of(at, struct account, link)->configured = false;
 	for (size_t i = 0; i < engine->catalog->n_integrations; i++)
 		configure(engine, &engine->catalog->integrations[i]);
 	claim_orphans(engine);
@@ -124,8 +122,7 @@ void accounts_configure(struct engine *engine)
 
 void accounts_prune(struct engine *engine)
 {
-	list_each(at, &engine->accounts)
-	{
+	list_each (at, &engine->accounts) {
 		struct account *account = container_of(at, struct account, link);
 
 		if (!account->configured && account->n_principals == 0)
@@ -135,5 +132,6 @@ void accounts_prune(struct engine *engine)
 
 void accounts_free(struct engine *engine)
 {
-	list_each(at, &engine->accounts) account_free(container_of(at, struct account, link));
+	list_each (at, &engine->accounts)
+		account_free(container_of(at, struct account, link));
 }

@@ -40,9 +40,8 @@ static void request_free(struct request *request)
 
 static void part_leave(struct part *part)
 {
-	if (part->lease)
-		return;
 	list_remove(&part->link);
+	part->slot->n_parts--;
 	slot_idle(part->slot);
 }
 
@@ -106,26 +105,31 @@ static void request_fail(struct request *request, const struct lease_slot *slot,
 	request_free(request);
 }
 
-/* A lease that was put aside for the whole set may have ended since, or have a newer version. */
+/* The present version of a lease that was put aside, if it can still be had; else another one. */
+static const struct lease *lease_now(const struct part *part)
+{
+	const struct engine *engine = part->request->engine;
+	const struct principal *principal = principal_by_id(engine, part->lease->id);
+
+	if (principal && principal->state == PRINCIPAL_ACTIVE && principal->slot == part->slot &&
+	    engine_now(engine) < principal->expire_at)
+		return principal->lease;
+	return slot_lease(part->slot);
+}
+
+/* All are there; but what came first may have ended while the others were made. */
 static void refresh(struct request *request)
 {
-	int64_t now = engine_now(request->engine);
-
 	for (size_t i = 0; i < request->n; i++) {
 		struct part *part = &request->parts[i];
-		const struct principal *principal =
-			principal_by_id(request->engine, part->lease->id);
+		const struct lease *now = lease_now(part);
 
-		bool live = principal && principal->state == PRINCIPAL_ACTIVE &&
-			    now < principal->expire_at;
-
-		if (live && principal->lease == part->lease)
+		if (now == part->lease)
 			continue;
-		part->lease = lease_unref(part->lease);
-		if (live) {
-			part->lease = lease_ref(principal->lease);
+		lease_unref(part->lease);
+		part->lease = now ? lease_ref(now) : NULL;
+		if (now)
 			continue;
-		}
 		list_append(&part->slot->waiters, &part->link);
 		part->waited = true;
 		request->n_missing++;
@@ -268,6 +272,7 @@ static void want(struct request *request, const struct acquire *asked, const str
 	part->request = request;
 	part->slot = slot_get(pool, asked->ttl_ms ? asked->ttl_ms : secret->ttl_ms,
 			      secret->scope == SCOPE_USER ? asked->user_holder : 0);
+	part->slot->n_parts++;
 	list_init(&part->link);
 
 	const struct lease *lease = slot_lease(part->slot);
@@ -373,14 +378,12 @@ void engine_abandon(struct engine *engine, uint64_t ticket)
 
 void requests_free(struct engine *engine)
 {
-	list_each(pool_at, &engine->pools)
-		list_each(slot_at, &container_of(pool_at, struct pool, link)->slots)
-	{
-		struct slot *slot = container_of(slot_at, struct slot, link);
+	list_each (pool_at, &engine->pools)
+		list_each (slot_at, &container_of(pool_at, struct pool, link)->slots) {
+			struct slot *slot = container_of(slot_at, struct slot, link);
 
-		while (!list_empty(&slot->waiters))
-			engine_abandon(
-				engine,
-				list_first(&slot->waiters, struct part, link)->request->ticket);
-	}
+			while (!list_empty(&slot->waiters))
+				engine_abandon(engine, list_first(&slot->waiters, struct part, link)
+							       ->request->ticket);
+		}
 }

@@ -49,11 +49,14 @@ struct integration {
 	const char *name;
 	struct credentials credentials;
 	const char *region;   /* default "us-east-1" */
-	const char *endpoint; /* default: the partition's for the region (facts: aws-iam.md) */
+	const char *endpoint; /* SCHEME://HOST[:PORT], nothing behind it; default: the partition's
+				 for the region (facts: aws-iam.md) */
 	const char *signing_region; /* IAM's: us-east-1 for the aws partition, cn-north-1,
-				       us-gov-west-1, eusc-de-east-1; the region itself for a custom
-				       endpoint */
-	const char *sts_endpoint;   /* default: the region's */
+				       us-gov-west-1, eusc-de-east-1, also for AWS's other endpoints
+				       (FIPS); the region itself for a server that is not AWS's */
+	const char *sts_endpoint;   /* like endpoint; default: the region's, and for a server that
+				       is not AWS's its endpoint, so that AWS is not shown the keys
+				       of others */
 	const char *ca_file;        /* NULL: the system's */
 	const char *path;           /* begins and ends with '/'; default "/doppler/" */
 	double rate;                /* calls a second; default 10 */
@@ -169,7 +172,8 @@ struct catalog_system {
 /* The real one, with the calling process's ids as defaults. */
 void catalog_system_init(struct catalog_system *system);
 
-/* Reads and checks the file. On success *ret has one reference; problems then holds warnings only.
+/* Reads and checks the file. Secrets that stand in it go into the arena, which has to be there
+ * (secret_arena_init). On success *ret has one reference; problems then holds warnings only.
  * On failure (-EINVAL, or the errno of reading) problems holds at least one that is no warning.
  * Relative file names in the configuration are relative to its folder. */
 int catalog_load(struct catalog **ret, const char *file, const struct catalog_system *system,
@@ -183,7 +187,7 @@ int catalog_parse(struct catalog **ret, const char *text, size_t n, const char *
 struct catalog *catalog_ref(struct catalog *catalog);
 struct catalog *catalog_unref(struct catalog *catalog); /* NULL-safe; returns NULL */
 
-/* "dsec.json:12: projects.app.dev.ttl: message" */
+/* "dsec.json:12: projects.app.dev.ttl: message", with "warning: " before the path of a warning. */
 void catalog_problem_text(const struct catalog_problem *problem, const char *file, char *to,
 			  size_t size);
 
@@ -194,6 +198,10 @@ const struct integration *catalog_integration(const struct catalog *catalog,
 					      const char *name); /* NULL: none */
 const struct dynamic_secret *config_dynamic(const struct config *config, const char *name,
 					    size_t *ret_index); /* NULL: none */
+
+/* The path of the first Unix socket in api.listen; NULL: none. */
+#define CATALOG_UNIX_PREFIX "unix:"
+const char *catalog_api_socket(const struct catalog *catalog);
 
 /* What a lease of ttl_ms must have left to be handed to another reader: min_validity_ms, but at
  * most half of ttl_ms. */

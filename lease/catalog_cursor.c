@@ -8,11 +8,13 @@
 #include "lease/json_text.h"
 
 #define PATH_DEPTH_MAX  16 /* deeper than any place that the readers look at */
-#define KNOWN_NAME_MAX  32 /* longer than any member's name */
+#define KNOWN_NAME_MAX  32 /* longer than any member's name; longer ones resemble nothing */
 #define FILE_CHECK_MAX  (4ul * 1024 * 1024)
 #define KNOWN_SHOWN_MAX 300 /* characters of the list of known members */
 
 /* Problems. */
+
+#define MESSAGE_MAX sizeof(((struct catalog_problem *)NULL)->message)
 
 static size_t path_steps(const struct cursor *at, struct json_step steps[PATH_DEPTH_MAX])
 {
@@ -66,12 +68,11 @@ static bool make_room(struct reader *reader, bool warning)
 	return false;
 }
 
-static void add_problem(const struct cursor *at, bool warning, const char *format, va_list args)
+static void add_problem(const struct cursor *at, bool warning, const char *message)
 {
 	struct reader *reader = at->reader;
 	struct catalog_problems *problems = reader->problems;
 	struct json_step steps[PATH_DEPTH_MAX];
-	char raw[sizeof(problems->at[0].message)];
 	size_t n_steps = path_steps(at, steps), i;
 
 	reader->refused = reader->refused || !warning;
@@ -89,26 +90,29 @@ static void add_problem(const struct cursor *at, bool warning, const char *forma
 	problem->line = json_line(reader->text, reader->n, offset);
 	problem->warning = warning;
 	path_text(problem->path, sizeof(problem->path), steps, n_steps);
-	vsnprintf(raw, sizeof(raw), format, args);
-	dsec_print_safely(problem->message, sizeof(problem->message), raw);
+	dsec_print_safely(problem->message, sizeof(problem->message), message);
 }
 
 void cursor_refuse(const struct cursor *at, const char *format, ...)
 {
+	char message[MESSAGE_MAX];
 	va_list args;
 
 	va_start(args, format);
-	add_problem(at, false, format, args);
+	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
+	add_problem(at, false, message);
 }
 
 void cursor_warn(const struct cursor *at, const char *format, ...)
 {
+	char message[MESSAGE_MAX];
 	va_list args;
 
 	va_start(args, format);
-	add_problem(at, true, format, args);
+	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
+	add_problem(at, true, message);
 }
 
 /* Going down. */
@@ -282,8 +286,7 @@ static size_t distance(const char *a, const char *b)
 	return row[n];
 }
 
-/* The known name that was probably meant: no more than a third of it is wrong. */
-static const char *nearest(const char *name, const char *const *known)
+const char *catalog_nearest(const char *name, const char *const *known)
 {
 	const char *found = NULL;
 	size_t n = strlen(name), best = n < 3 ? 1 : n / 3 + 1;
@@ -291,7 +294,7 @@ static const char *nearest(const char *name, const char *const *known)
 	if (n >= KNOWN_NAME_MAX)
 		return NULL;
 	for (; *known; known++) {
-		size_t d = distance(name, *known);
+		size_t d = strlen(*known) < KNOWN_NAME_MAX ? distance(name, *known) : SIZE_MAX;
 		if (d < best) {
 			best = d;
 			found = *known;
@@ -302,7 +305,7 @@ static const char *nearest(const char *name, const char *const *known)
 
 static void refuse_unknown(const struct cursor *at, const char *const *known)
 {
-	const char *meant = nearest(at->key, known);
+	const char *meant = catalog_nearest(at->key, known);
 	char list[KNOWN_SHOWN_MAX] = "";
 	size_t n = 0;
 

@@ -200,22 +200,22 @@ static void default_to_aws(struct integration *ret, const struct cursor *object,
 	ret->sts_endpoint = printed(reader, "https://sts.%s.%s", ret->region, partition->domain);
 }
 
-void read_endpoints(struct integration *ret, const struct cursor *object)
+void read_endpoints(struct integration *ret, const struct cursor *integration)
 {
 	char host[HOST_MAX] = "";
 	struct cursor at;
-	bool given = cursor_member(object, "endpoint", &at);
+	bool given = cursor_member(integration, "endpoint", &at);
 
-	read_region(ret, object);
-	if (given && !read_url(object, "endpoint", &ret->endpoint, host))
+	read_region(ret, integration);
+	if (given && !read_url(integration, "endpoint", &ret->endpoint, host))
 		given = false;
 	if (!given || is_aws_host(host)) {
-		default_to_aws(ret, object, given, host);
+		default_to_aws(ret, integration, given, host);
 	} else {
 		/* Keys of another server are never shown to AWS: its STS, if it has one, is taken
 		 * to be where its IAM is. */
 		ret->signing_region = ret->region;
 		ret->sts_endpoint = ret->endpoint;
 	}
-	read_url(object, "sts_endpoint", &ret->sts_endpoint, host);
+	read_url(integration, "sts_endpoint", &ret->sts_endpoint, host);
 }

@@ -70,8 +70,9 @@ void cursor_warn(const struct cursor *at, const char *format, ...)
 bool cursor_next(const struct cursor *object, void **iter, struct cursor *ret);
 bool cursor_element(const struct cursor *list, size_t index, struct cursor *ret);
 
-/* Each of these reports a wrong type and then answers as if there were nothing. `example` is what
- * could stand there. `ret` may be NULL where the place is not needed. */
+/* Members. False or NULL when there is none, or none of that type, which is reported; `example` is
+ * what could stand there. What is not there is left as it is, but for `ret`, which may then be the
+ * place of what is wrong. A cursor refers to the one it came from. */
 bool cursor_member(const struct cursor *object, const char *key, struct cursor *ret);
 bool cursor_object(const struct cursor *object, const char *key, const char *example,
 		   struct cursor *ret);
@@ -104,8 +105,8 @@ void cursor_check_file(const struct cursor *at, const char *path, bool private);
 /* The parts, each for one object of the file. */
 void read_integration(struct integration *ret, const struct cursor *at);
 void read_credentials(struct credentials *ret, const struct cursor *integration);
-void read_endpoints(struct integration *ret, const struct cursor *at);
-void read_policies(struct dynamic_secret *ret, const struct cursor *at);
+void read_endpoints(struct integration *ret, const struct cursor *integration);
+void read_policies(struct dynamic_secret *ret, const struct cursor *object);
 void read_dynamic_secret(struct dynamic_secret *ret, const struct cursor *at);
 void read_config(struct config *ret, const char *project, const struct cursor *at);
 
@@ -118,6 +119,10 @@ bool catalog_is_loopback(const char *host);
 
 /* Is the text a number from 1 to 65535? */
 bool catalog_port_valid(const char *port);
+
+/* Which of these names (NULL ends them) was probably meant: no more than a third of it is wrong.
+ * NULL: none. */
+const char *catalog_nearest(const char *name, const char *const *known);
 
 /* Letters, digits and these others only? */
 bool catalog_made_of(const char *text, const char *others);

@@ -12,7 +12,22 @@
 #define MAX_RATE_DEFAULT   30
 #define MAX_RATE_MAX       1000000
 
-/* Where what it refers to stands is another part of the file, which has been read before. */
+static void refuse_integration(const struct cursor *at, const char *name)
+{
+	const struct catalog *catalog = &at->reader->store->catalog;
+	const char **names = reader_array(at->reader, catalog->n_integrations + 1, sizeof(*names));
+
+	for (size_t i = 0; names && i < catalog->n_integrations; i++)
+		names[i] = catalog->integrations[i].name;
+	const char *meant = names ? catalog_nearest(name, names) : NULL;
+	if (meant)
+		cursor_refuse(at, "there is no integration \"%.128s\"; did you mean \"%s\"?", name,
+			      meant);
+	else
+		cursor_refuse(at, "there is no integration \"%.128s\"", name);
+}
+
+/* Integrations have been read before all else. */
 static void read_integration_name(struct dynamic_secret *ret, const struct cursor *object)
 {
 	const struct catalog *catalog = &object->reader->store->catalog;
@@ -24,7 +39,7 @@ static void read_integration_name(struct dynamic_secret *ret, const struct curso
 		return;
 	ret->integration = catalog_integration(catalog, name);
 	if (!ret->integration)
-		cursor_refuse(&at, "there is no integration \"%.128s\"", name);
+		refuse_integration(&at, name);
 }
 
 /* Tags. */

@@ -81,7 +81,7 @@ struct secret *cursor_secret(const struct cursor *at, const void *bytes, size_t 
 	struct kept_secret *kept;
 	struct dsec_error err;
 
-	if (n > SECRET_SIZE_MAX) {
+	if (n > (size_t)SECRET_SIZE_MAX) {
 		cursor_refuse(at, "has %zu bytes; a secret has at most %u", n, SECRET_SIZE_MAX);
 		return NULL;
 	}

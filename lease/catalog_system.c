@@ -58,7 +58,7 @@ static int read_bytes(int fd, char *to, size_t size, size_t *ret_n)
 static int read_file(const struct catalog_system *system, const char *path, size_t max,
 		     bool private, char **ret, size_t *ret_n)
 {
-	size_t size, n;
+	size_t size = 0, n = 0;
 	int fd = open_file(path, max, private, &size);
 
 	if (fd < 0)

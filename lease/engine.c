@@ -74,7 +74,8 @@ struct engine *engine_free(struct engine *engine)
 	if (!engine)
 		return NULL;
 	requests_free(engine);
-	list_each(at, &engine->principals) principal_free(container_of(at, struct principal, link));
+	list_each (at, &engine->principals)
+		principal_free(container_of(at, struct principal, link));
 	pools_free(engine);
 	accounts_free(engine);
 	table_finish(&engine->pools_by_name);
@@ -99,7 +100,8 @@ void engine_start(struct engine *engine, bool rebuild)
 	engine->started = true;
 	engine->rebuild = rebuild;
 	reconcile_recalled(engine);
-	list_each(at, &engine->accounts) reconcile_begin(container_of(at, struct account, link));
+	list_each (at, &engine->accounts)
+		reconcile_begin(container_of(at, struct account, link));
 }
 
 int64_t engine_tick(struct engine *engine)
@@ -140,8 +142,8 @@ static void refuse_waiters(struct engine *engine)
 	struct dsec_error err;
 
 	dsec_error_set(&err, DSEC_ERROR_NOT_ALLOWED, "no new leases: %s", engine->closing_reason);
-	list_each(pool_at, &engine->pools)
-		list_each(slot_at, &container_of(pool_at, struct pool, link)->slots)
+	list_each (pool_at, &engine->pools)
+		list_each (slot_at, &container_of(pool_at, struct pool, link)->slots)
 			slot_failed(container_of(slot_at, struct slot, link), &err);
 }
 
@@ -153,7 +155,7 @@ void engine_revoke_all(struct engine *engine, const char *reason)
 		engine->closing_total = engine->n_users;
 	}
 	refuse_waiters(engine);
-	list_each(at, &engine->principals)
+	list_each (at, &engine->principals)
 		principal_revoke(container_of(at, struct principal, link), reason);
 }
 
@@ -168,9 +170,12 @@ struct engine_left engine_left(const struct engine *engine)
 		.total = engine->closing_total,
 	};
 
-	list_each(at, &engine->accounts)
-	{
+	list_each (at, &engine->accounts) {
 		const struct account *account = container_of(at, struct account, link);
+
+		/* Nobody knows how many; at least it is not said that nothing is left. */
+		left.users += !reconcile_knows_all(account);
+
 		size_t calls = CALLS_PER_USER * account->n_principals + account->n_keys;
 		int64_t ms = (int64_t)(1000 * (double)calls / account->limiter.rate);
 

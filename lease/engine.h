@@ -177,9 +177,10 @@ void engine_reload(struct engine *engine, struct catalog *catalog);
 void engine_revoke_all(struct engine *engine, const char *reason);
 
 struct engine_left {
-	size_t users;        /* that may still exist */
-	size_t keys;         /* of those, users whose key may still exist */
-	size_t total;        /* how many there were when engine_revoke_all was called */
+	size_t users; /* that may still exist; at least one as long as the journal is lost and
+			 IAM has not been listed */
+	size_t keys;  /* of those, users whose key may still exist */
+	size_t total; /* how many there were when engine_revoke_all was called */
 	int64_t estimate_ms; /* how long the rest takes at the present rate */
 };
 struct engine_left engine_left(const struct engine *engine);

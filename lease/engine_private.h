@@ -145,6 +145,8 @@ int64_t account_ms(const struct account *account);                           /* 
 void reconcile_recalled(struct engine *engine); /* the journal's side, at start */
 void reconcile_begin(struct account *account);  /* IAM's side */
 void reconcile_cancel(struct account *account);
+/* False while the journal is lost and IAM has not said yet what there is. */
+bool reconcile_knows_all(const struct account *account);
 
 struct pool {
 	struct engine *engine;
@@ -195,7 +197,8 @@ struct slot {
 	size_t n_leases, size;
 	struct principal *making;
 	struct list thirsty; /* in the pool's */
-	struct list waiters; /* parts */
+	size_t n_parts;      /* that refer to it, whether they wait or have their lease */
+	struct list waiters; /* the parts that wait */
 	struct dsec_error refusal;
 	int64_t refused_until_at;
 	unsigned failures; /* in a row */
@@ -218,6 +221,7 @@ void slot_remove(struct slot *slot, const struct lease *lease);
 /* Answers all who wait, with what was made or with an error. */
 void slot_ready(struct slot *slot, const struct lease *lease);
 void slot_failed(struct slot *slot, const struct dsec_error *err);
+void slot_fail_unconfigured(struct slot *slot);
 /* Refuses readers for a while with this error. */
 void slot_refuse(struct slot *slot, const struct dsec_error *err);
 /* Leases of another recipe are not handed out any more. */
@@ -278,6 +282,7 @@ struct principal {
 	bool user_certain;  /* IAM has said that the user was made, under our path */
 	bool key_unknown;   /* a key may be there whose id is not known */
 	int64_t settled_at; /* from here on NoSuchEntity is believed */
+	int64_t echo_at;    /* until here a CreateUser without an answer may yet take effect */
 	unsigned troubles;  /* calls of its removal that failed, in a row */
 	struct dsec_error trouble;
 	int64_t trouble_ms;

@@ -66,20 +66,22 @@ static void choose_ends(struct principal *principal, int64_t max_ttl_ms)
 	principal->expire_at = principal->start_at + (record->expires_ms - record->start_ms);
 }
 
-/* The user is made, and AWS has said when. The path stays as it is; the end of the lease is what
- * AWS's clock makes of it, and never beyond the creation plus max_ttl. */
+/* The user is made, and AWS has said when. The path stays as it is; the ends are what AWS's clock
+ * makes of them, and never beyond the creation plus max_ttl. */
 static void correct_ends(struct principal *principal, int64_t created_ms)
 {
 	struct journal_record *record = &principal->record;
 	int64_t max_ttl_ms = principal->recipe->secret.max_ttl_ms;
-	int64_t last_end_ms = record->last_end_ms;
+	int64_t limit_ms = record->last_end_ms;
 
 	choose_ends(principal, max_ttl_ms);
-	if (created_ms > 0 && record->expires_ms > whole_second(created_ms + max_ttl_ms))
-		record->expires_ms = whole_second(created_ms + max_ttl_ms);
-	record->last_end_ms = last_end_ms;
-	if (record->expires_ms > last_end_ms)
-		record->expires_ms = last_end_ms;
+	if (record->last_end_ms < limit_ms)
+		limit_ms = record->last_end_ms;
+	if (created_ms > 0 && whole_second(created_ms + max_ttl_ms) < limit_ms)
+		limit_ms = whole_second(created_ms + max_ttl_ms);
+	record->last_end_ms = limit_ms;
+	if (record->expires_ms > limit_ms)
+		record->expires_ms = limit_ms;
 	principal->expire_at = principal->start_at + (record->expires_ms - record->start_ms);
 }
 

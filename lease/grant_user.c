@@ -74,6 +74,8 @@ static void learn(struct grant *grant, const struct provider_answer *answer,
 		principal->settled_at = now + CONSISTENCY_MS;
 		principal_count(principal);
 	}
+	if (!is && grant->user_step == USER_CREATE && may_be)
+		principal->echo_at = now + CONSISTENCY_MS;
 }
 
 static void create_answered(struct grant *grant, const struct provider_answer *answer,

@@ -79,7 +79,12 @@ int journal_sqlite_open(struct journal_sqlite **ret, const char *folder, journal
 			void *arg, enum journal_opened *ret_opened, struct dsec_error *err);
 struct journal *journal_sqlite_journal(struct journal_sqlite *journal);
 
-/* Becomes readable when answers wait; journal_sqlite_dispatch delivers them. */
+/* After JOURNAL_DAMAGED, for the operator: what was wrong with the old one and what it is called
+ * now. Else "". */
+const char *journal_sqlite_damage(const struct journal_sqlite *journal);
+
+/* Becomes readable when answers wait; journal_sqlite_dispatch delivers them. `done` may write, but
+ * not close. */
 int journal_sqlite_fd(const struct journal_sqlite *journal);
 void journal_sqlite_dispatch(struct journal_sqlite *journal);
 

@@ -29,6 +29,7 @@ struct journal_db {
 	bool is_reader;
 	sqlite3 *db;
 	sqlite3_stmt *insert, *delete;
+	char damage[DSEC_ERROR_MESSAGE_MAX + 64];
 };
 
 /* In the order of the table's columns: state, then these texts, then these numbers. */
@@ -264,7 +265,7 @@ static int check_health(struct journal_db *db, struct dsec_error *err)
 {
 	char answer[128];
 
-	int r = query_text(db, "PRAGMA quick_check(1)", answer, sizeof(answer), err);
+	int r = query_text(db, "PRAGMA integrity_check(1)", answer, sizeof(answer), err);
 	if (r < 0)
 		return r;
 	return strcmp(answer, "ok") == 0 ? 0 : damaged(db, answer, err);
@@ -355,7 +356,7 @@ static int connect_writer(struct journal_db *db, enum journal_opened *ret_opened
 
 /* The write-ahead log goes first: were it left beside a new database, it would be taken for its
  * own. */
-static int set_aside(struct journal_db *db, struct dsec_error *err)
+static int set_aside(struct journal_db *db, const struct dsec_error *why, struct dsec_error *err)
 {
 	static const char *const suffixes[] = {"-wal", "-shm", ""};
 	char time[CLOCK_COMPACT_MAX];
@@ -374,6 +375,8 @@ static int set_aside(struct journal_db *db, struct dsec_error *err)
 					      "%s is damaged, but cannot be renamed to %s: %s",
 					      from, to, strerror(errno));
 	}
+	snprintf(db->damage, sizeof(db->damage), "%s; it is now " JOURNAL_FILE ".damaged-%s",
+		 why->message, time);
 	return 0;
 }
 
@@ -409,12 +412,15 @@ int journal_db_open(struct journal_db **ret, const char *folder, enum journal_op
 		return r;
 	}
 
-	r = connect_writer(db, &opened, err);
+	struct dsec_error why;
+	r = connect_writer(db, &opened, &why);
 	if (r == -EUCLEAN) {
-		r = set_aside(db, err);
+		r = set_aside(db, &why, err);
 		if (r == 0)
 			r = connect_writer(db, &opened, err);
 		opened = JOURNAL_DAMAGED;
+	} else if (r < 0 && err) {
+		*err = why;
 	}
 	/* The names of the file and its log: SQLite syncs what is in them. */
 	if (r == 0)
@@ -427,6 +433,11 @@ int journal_db_open(struct journal_db **ret, const char *folder, enum journal_op
 	*ret = db;
 	*ret_opened = opened;
 	return 0;
+}
+
+const char *journal_db_damage(const struct journal_db *db)
+{
+	return db->damage;
 }
 
 int journal_db_open_reader(struct journal_db **ret, const char *folder, struct dsec_error *err)

@@ -17,6 +17,9 @@ struct journal_db;
 int journal_db_open(struct journal_db **ret, const char *folder, enum journal_opened *ret_opened,
 		    struct dsec_error *err);
 
+/* After JOURNAL_DAMAGED: what was wrong, and what the old file is called now. Else "". */
+const char *journal_db_damage(const struct journal_db *db);
+
 /* Opens the journal of another process, dead or alive. -ENOENT when there is none. */
 int journal_db_open_reader(struct journal_db **ret, const char *folder, struct dsec_error *err);
 

@@ -217,6 +217,11 @@ struct journal *journal_sqlite_journal(struct journal_sqlite *journal)
 	return &journal->journal;
 }
 
+const char *journal_sqlite_damage(const struct journal_sqlite *journal)
+{
+	return journal_db_damage(journal->db);
+}
+
 int journal_sqlite_fd(const struct journal_sqlite *journal)
 {
 	return journal->answers_fd;

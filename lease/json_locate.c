@@ -49,12 +49,13 @@ static void skip_value(struct scan *scan)
 			skip_string(scan);
 			continue;
 		}
+		bool closes = c == '}' || c == ']';
+		if (depth == 0 && (closes || c == ','))
+			return; /* here should have been a value */
 		if (c == '{' || c == '[')
 			depth++;
-		else if ((c == '}' || c == ']') && depth-- == 0)
-			return; /* the end of what the value should have been in */
-		else if (c == ',' && depth == 0)
-			return;
+		else if (closes)
+			depth--;
 		if (scan->at < scan->n)
 			scan->at++;
 		/* A number or word goes on up to what cannot be in it. */

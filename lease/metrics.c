@@ -67,8 +67,7 @@ static void print_users(FILE *to, const struct engine *engine)
 {
 	size_t creating = 0, active = 0, revoking = 0, troubled = 0;
 
-	list_each(at, &engine->principals)
-	{
+	list_each (at, &engine->principals) {
 		const struct principal *principal = container_of(at, struct principal, link);
 
 		creating += principal->state < PRINCIPAL_ACTIVE;
@@ -107,38 +106,54 @@ static void print_calls(FILE *to, const struct account *account)
 	}
 }
 
-/* One line an integration that is configured: those that are only being emptied would repeat its
- * name. */
-#define each_account(engine, account, print)                                                       \
-	list_each(account##_at, &(engine)->accounts)                                               \
-	{                                                                                          \
-		const struct account *account = container_of(account##_at, struct account, link);  \
-                                                                                                   \
-		if (account->configured)                                                           \
-			print;                                                                     \
+static void print_wait(FILE *to, const struct account *account)
+{
+	fprintf(to, "dsec_aws_wait_seconds_total{integration=\"%s\"} %.3f\n", account->name,
+		(double)account->limiter.counters.waited_ms / 1000);
+}
+
+static void print_retries(FILE *to, const struct account *account)
+{
+	fprintf(to, "dsec_aws_retries_total{integration=\"%s\"} %" PRIu64 "\n", account->name,
+		account->limiter.counters.retried);
+}
+
+static void print_in_flight(FILE *to, const struct account *account)
+{
+	fprintf(to, "dsec_aws_calls_in_flight{integration=\"%s\"} %zu\n", account->name,
+		account->limiter.in_flight);
+}
+
+static void print_rate(FILE *to, const struct account *account)
+{
+	fprintf(to, "dsec_aws_rate{integration=\"%s\"} %.2f\n", account->name,
+		account->limiter.rate);
+}
+
+/* Only those that are configured: one that is but being emptied would repeat its name. */
+static void each_account(FILE *to, const struct engine *engine,
+			 void (*print)(FILE *to, const struct account *account))
+{
+	list_each (at, &engine->accounts) {
+		const struct account *account = container_of(at, struct account, link);
+
+		if (account->configured)
+			print(to, account);
 	}
+}
 
 static void print_accounts(FILE *to, const struct engine *engine)
 {
 	head(to, "aws_calls_total", "counter", "Calls that were answered, by operation.");
-	each_account(engine, account, print_calls(to, account));
+	each_account(to, engine, print_calls);
 	head(to, "aws_retries_total", "counter", "Calls that were made again.");
-	each_account(engine, account,
-		     fprintf(to, "dsec_aws_retries_total{integration=\"%s\"} %" PRIu64 "\n",
-			     account->name, account->limiter.counters.retried));
-	head(to, "aws_wait_seconds_total", "counter",
-	     "Seconds that calls waited for their answers.");
-	each_account(engine, account,
-		     fprintf(to, "dsec_aws_wait_seconds_total{integration=\"%s\"} %.3f\n",
-			     account->name, (double)account->limiter.counters.waited_ms / 1000));
+	each_account(to, engine, print_retries);
+	head(to, "aws_wait_seconds_total", "counter", "Time that calls waited for their answers.");
+	each_account(to, engine, print_wait);
 	head(to, "aws_calls_in_flight", "gauge", "Calls that wait for an answer.");
-	each_account(engine, account,
-		     fprintf(to, "dsec_aws_calls_in_flight{integration=\"%s\"} %zu\n",
-			     account->name, account->limiter.in_flight));
+	each_account(to, engine, print_in_flight);
 	head(to, "aws_rate", "gauge", "Calls a second that are allowed just now.");
-	each_account(engine, account,
-		     fprintf(to, "dsec_aws_rate{integration=\"%s\"} %.2f\n", account->name,
-			     account->limiter.rate));
+	each_account(to, engine, print_rate);
 }
 
 char *engine_metrics_text(const struct engine *engine)

@@ -115,7 +115,8 @@ struct pool *pool_get(struct engine *engine, const char *project, const char *co
 
 static void pool_free(struct pool *pool)
 {
-	list_each(at, &pool->slots) slot_free(container_of(at, struct slot, link));
+	list_each (at, &pool->slots)
+		slot_free(container_of(at, struct slot, link));
 	timer_disarm(&pool->engine->timers, &pool->token);
 	table_remove(&pool->engine->pools_by_name, &pool->by_name);
 	list_remove(&pool->link);
@@ -159,17 +160,14 @@ static bool in_catalog(const struct pool *pool)
 
 static void unconfigure(struct pool *pool)
 {
-	struct dsec_error err;
-
 	pool->recipe = recipe_unref(pool->recipe);
 	pool->account = NULL;
-	dsec_error_set(&err, DSEC_ERROR_NOT_CONFIGURED, "%s is not in the configuration any more",
-		       pool->secret);
-	list_each(at, &pool->slots) slot_failed(container_of(at, struct slot, link), &err);
+	list_each (at, &pool->slots)
+		slot_fail_unconfigured(container_of(at, struct slot, link));
 	/* What the journal held of an unknown secret is kept to its end: nobody has removed it from
 	 * the configuration. */
 	if (pool->secret[0] != '\0')
-		list_each(one, &pool->principals)
+		list_each (one, &pool->principals)
 			principal_revoke(container_of(one, struct principal, in_pool),
 					 "removed from the configuration");
 }
@@ -183,13 +181,12 @@ void pools_configure(struct engine *engine)
 			configure_config(engine, &catalog->projects[i],
 					 &catalog->projects[i].configs[j]);
 
-	list_each(at, &engine->pools)
-	{
+	list_each (at, &engine->pools) {
 		struct pool *pool = container_of(at, struct pool, link);
 
 		if (!in_catalog(pool))
 			unconfigure(pool);
-		list_each(each, &pool->slots)
+		list_each (each, &pool->slots)
 			slot_drop_stale(container_of(each, struct slot, link));
 		if (!pool->recipe && list_empty(&pool->principals) && list_empty(&pool->slots))
 			pool_free(pool);
@@ -198,7 +195,8 @@ void pools_configure(struct engine *engine)
 
 void pools_free(struct engine *engine)
 {
-	list_each(at, &engine->pools) pool_free(container_of(at, struct pool, link));
+	list_each (at, &engine->pools)
+		pool_free(container_of(at, struct pool, link));
 }
 
 void pool_failed(struct pool *pool, const struct dsec_error *err)

@@ -312,16 +312,19 @@ void principal_remove(struct principal *principal)
 	if (!principal->account)
 		return; /* until a configuration names its integration again */
 	principal->removal.limiter = &principal->account->limiter;
-	*user = (struct removal_user){.name = record->user};
+	*user = (struct removal_user){
+		.name = record->user,
+		.settled_at = principal->settled_at,
+	};
 	if (!principal->user_certain)
 		user->look_path = record->path;
 	if (record->access_key_id[0] && !principal->key_unknown)
 		user->access_key_id = record->access_key_id;
-	if (principal->recipe && principal->user_certain && user->access_key_id) {
-		user->known = true;
-		user->policy_name = record->policy_name;
+	if (principal->recipe) {
 		user->policy_arns = principal->recipe->secret.policy_arns;
 		user->n_policy_arns = principal->recipe->secret.n_policy_arns;
+		user->known = principal->user_certain && user->access_key_id;
+		user->policy_name = record->policy_name;
 	}
 	removal_start(&principal->removal);
 }
@@ -362,9 +365,17 @@ static void removal_done(struct removal *removal, enum removal_outcome outcome)
 		engine_log(engine, LOG_WARNING,
 			   "the user %s stands under a path that is not this daemon's: left alone",
 			   principal->record.user);
-	/* IAM may yet deny a user that it has just made, or make one whose answer was lost. */
-	if (outcome == REMOVAL_ABSENT && engine_now(engine) < principal->settled_at) {
-		timer_arm(&engine->timers, &principal->timer, principal->settled_at);
+
+	/* IAM may yet deny a user that it has just made; and a CreateUser whose answer was lost may
+	 * be on its way still, and make the user once more. */
+	int64_t sure_at = principal->echo_at;
+
+	if (outcome == REMOVAL_ABSENT && principal->settled_at > sure_at)
+		sure_at = principal->settled_at;
+	if (outcome != REMOVAL_FOREIGN && engine_now(engine) < sure_at) {
+		if (outcome == REMOVAL_DELETED)
+			principal->user_certain = false;
+		timer_arm(&engine->timers, &principal->timer, sure_at);
 		return;
 	}
 	if (principal->troubles > 0)

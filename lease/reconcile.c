@@ -5,6 +5,18 @@
 #include "lease/alloc.h"
 #include "lease/engine_private.h"
 
+/* A lease that is older than this was made, or not, long before this daemon began, however wrong
+ * the local clock may be. */
+#define OLD_MS 3600000
+
+/* When the last CreateUser was sent is not known: at most just before this daemon's start. */
+static int64_t last_echo_at(const struct engine *engine, const struct journal_record *record)
+{
+	int64_t age = engine->env.clock->calendar_ms(engine->env.clock) - record->start_ms;
+
+	return engine_now(engine) + (age < OLD_MS ? CONSISTENCY_MS : 0);
+}
+
 /* A record of an earlier daemon. What was not in use is half-made or half-removed, and goes; what
  * was lives to its end, though its secret died with that daemon. */
 void principal_recall(struct engine *engine, const struct journal_record *record)
@@ -18,8 +30,8 @@ void principal_recall(struct engine *engine, const struct journal_record *record
 	principal->adopted = true;
 	principal->user_certain = record->state == JOURNAL_CREATED ||
 				  record->state == JOURNAL_ACTIVE || record->arn[0] != '\0';
-	/* When the last call was made is not known: at most just before this daemon's start. */
 	principal->settled_at = engine_now(engine) + CONSISTENCY_MS;
+	principal->echo_at = last_echo_at(engine, record);
 	principal->start_at = engine_now(engine);
 	principal->state = PRINCIPAL_ACTIVE;
 	principal_count(principal);
@@ -29,21 +41,24 @@ void principal_recall(struct engine *engine, const struct journal_record *record
 static void begin_recalled(struct principal *principal)
 {
 	const struct pool *pool = principal->pool;
+	const struct journal_record *record = &principal->record;
 
-	if (principal->record.state != JOURNAL_ACTIVE)
-		principal_revoke(principal, principal->record.reason[0]
-						    ? principal->record.reason
-						    : "half-made when an earlier daemon ended");
-	else if (!pool->recipe && pool->secret[0] != '\0')
-		principal_revoke(principal, "removed from the configuration");
-	else
+	/* Its lease is for the observer, who is told of its end; one that never was has none. */
+	if (record->state == JOURNAL_ACTIVE || record->access_key_id[0])
 		principal_set_expiry(principal);
+	if (record->state != JOURNAL_ACTIVE) {
+		principal->state = PRINCIPAL_CREATING; /* or it has ended: not again */
+		principal_revoke(principal, record->reason[0]
+						    ? record->reason
+						    : "half-made when an earlier daemon ended");
+	} else if (!pool->recipe && pool->secret[0] != '\0') {
+		principal_revoke(principal, "removed from the configuration");
+	}
 }
 
 void reconcile_recalled(struct engine *engine)
 {
-	list_each(at, &engine->principals)
-	{
+	list_each (at, &engine->principals) {
 		struct principal *principal = container_of(at, struct principal, link);
 
 		if (principal->adopted)
@@ -79,6 +94,7 @@ static struct principal *adopt(struct account *account, const struct provider_us
 	principal->key_unknown = true;
 	principal->seen = true;
 	principal->settled_at = engine_now(engine) + CONSISTENCY_MS;
+	principal->echo_at = last_echo_at(engine, &record);
 	principal->start_at = engine_now(engine);
 	principal->state = PRINCIPAL_ACTIVE;
 	principal_count(principal);
@@ -165,6 +181,8 @@ static void saw(struct account *account, const struct provider_user *user)
 
 	struct principal *adopted = adopt(account, user, last_end_ms);
 
+	if (engine->closing)
+		principal_revoke(adopted, engine->closing_reason);
 	/* With a sound journal this is a user that was removed, and that the list still shows. */
 	if (!engine->rebuild && adopted->state == PRINCIPAL_ACTIVE)
 		check(adopted);
@@ -173,8 +191,7 @@ static void saw(struct account *account, const struct provider_user *user)
 /* Both lists have been read to their ends, and it was in neither. */
 static void check_missing(struct account *account)
 {
-	list_each(at, &account->engine->principals)
-	{
+	list_each (at, &account->engine->principals) {
 		struct principal *principal = container_of(at, struct principal, link);
 
 		if (principal->account == account && principal->adopted && !principal->seen &&
@@ -233,6 +250,11 @@ static void listed(struct limiter_call *call, const struct provider_answer *answ
 		next_page(account);
 	else
 		round_over(account);
+}
+
+bool reconcile_knows_all(const struct account *account)
+{
+	return !account->engine->rebuild || account->reconcile.round > 1;
 }
 
 void reconcile_begin(struct account *account)

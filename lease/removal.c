@@ -14,6 +14,8 @@
 
 #define PASS_DOUBLINGS 9 /* of REMOVAL_BACKOFF_MS, which the cap allows */
 
+#define DETACHED_MAX 64 /* of more managed policies than IAM attaches to a user */
+
 /* Keys first, since that is what somebody may hold; whatever can allow something before the inline
  * policies, since one of those is the Deny that holds it down. */
 static const enum provider_attachment order[ATTACHMENT_KINDS] = {
@@ -133,17 +135,6 @@ static void next_kind(struct removal *removal)
 	delete_user(removal);
 }
 
-/* Lists and takes away what hangs on the user, of these kinds (access keys always among them). */
-static void begin_pass(struct removal *removal, unsigned kinds, int64_t delay_ms)
-{
-	forget_page(removal);
-	removal->kinds = kinds;
-	removal->kind = 0;
-	removal->allow_left = false;
-	removal->keys_left = false;
-	submit_after(removal, REMOVAL_LIST, delay_ms);
-}
-
 static void kind_finished(struct removal *removal)
 {
 	if (kind_of(removal) == ATTACHMENT_ACCESS_KEY && !removal->keys_left)
@@ -162,27 +153,43 @@ static void next_name(struct removal *removal)
 		kind_finished(removal);
 }
 
-static void next_arn(struct removal *removal)
+static bool is_detached(const struct removal *removal)
 {
+	return removal->at < DETACHED_MAX && removal->detached & UINT64_C(1) << removal->at;
+}
+
+/* Detaches the next managed policy that is known by name; then the inline policy goes, or what
+ * hangs on the user is listed, kind by kind. */
+static void next_arn(struct removal *removal, int64_t delay_ms)
+{
+	while (removal->at < removal->user.n_policy_arns && is_detached(removal))
+		removal->at++;
 	if (removal->at < removal->user.n_policy_arns)
-		submit(removal, REMOVAL_DETACH);
+		submit_after(removal, REMOVAL_DETACH, delay_ms);
+	else if (removal->kinds != 0)
+		submit_after(removal, REMOVAL_LIST, delay_ms);
 	else if (removal->user.policy_name && !removal->allow_left)
 		submit(removal, REMOVAL_UNPOLICE);
 	else
 		delete_user(removal);
 }
 
+static void begin_pass(struct removal *removal, unsigned kinds, int64_t delay_ms)
+{
+	forget_page(removal);
+	removal->kinds = kinds;
+	removal->kind = 0;
+	removal->at = 0;
+	removal->allow_left = false;
+	removal->keys_left = false;
+	next_arn(removal, delay_ms);
+}
+
 static void take_apart(struct removal *removal)
 {
 	if (removal->user.access_key_id)
 		limiter_submit(removal->limiter, &removal->key_call, LIMITER_KEYS);
-	if (!removal->user.known) {
-		begin_pass(removal, OWN_KINDS, 0);
-		return;
-	}
-	removal->at = 0;
-	removal->allow_left = false;
-	next_arn(removal);
+	begin_pass(removal, removal->user.known ? 0 : OWN_KINDS, 0);
 }
 
 static void looked(struct removal *removal, const struct provider_answer *answer,
@@ -233,8 +240,10 @@ static void go_on(struct removal *removal, const struct provider_answer *answer,
 		looked(removal, answer, err);
 		break;
 	case REMOVAL_DETACH:
+		if (!err && removal->at < DETACHED_MAX)
+			removal->detached |= UINT64_C(1) << removal->at;
 		removal->at++;
-		next_arn(removal);
+		next_arn(removal, 0);
 		break;
 	case REMOVAL_UNPOLICE:
 		delete_user(removal);
@@ -264,6 +273,7 @@ static bool pass_over(const struct removal *removal, const struct dsec_error *er
 	return !limiter_transient(err) || removal->call.failures >= REMOVAL_STEP_TRIES;
 }
 
+/* The step has not done what it was for. */
 static void note_left(struct removal *removal)
 {
 	bool listed = removal->step == REMOVAL_LIST || removal->step == REMOVAL_TAKE;
@@ -276,6 +286,13 @@ static void note_left(struct removal *removal)
 		removal->allow_left = true;
 }
 
+static int64_t now_at(const struct removal *removal)
+{
+	const struct clock *clock = removal->limiter->clock;
+
+	return clock->boottime_at(clock);
+}
+
 static void done(struct limiter_call *call, const struct provider_answer *answer,
 		 const struct dsec_error *err)
 {
@@ -284,6 +301,9 @@ static void done(struct limiter_call *call, const struct provider_answer *answer
 		       (err->kind == DSEC_ERROR_CONFLICT && removal->step == REMOVAL_DELETE);
 
 	if (settled) {
+		/* Of a young user IAM may say that what is there is not. */
+		if (err && now_at(removal) < removal->user.settled_at)
+			note_left(removal);
 		go_on(removal, answer, err);
 		return;
 	}
@@ -325,6 +345,7 @@ void removal_start(struct removal *removal)
 	removal->key_call.fill = fill_key;
 	removal->key_call.done = key_done;
 	removal->passes = 0;
+	removal->detached = 0;
 	removal->wait_for_key = false;
 	if (removal->user.look_path)
 		submit(removal, REMOVAL_LOOK);

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lease/error.h"
 #include "lease/limiter.h"
@@ -46,13 +47,16 @@ struct removal_user {
 	/* Look first, and go on only if the user stands under this path: for one that may not
 	 * exist, or whose name may be another's. NULL: it is ours for certain. */
 	const char *look_path;
+	int64_t settled_at;        /* until then NoSuchEntity is not believed (boottime) */
 	const char *access_key_id; /* NULL: unknown; what keys there are is listed */
-	/* What dsec put on it is known, so that it needs no listing: policy_name (NULL: none) and
-	 * the ARNs. */
-	bool known;
-	const char *policy_name;
+	/* The managed policies that dsec may have attached: taken away by name, since a list may
+	 * not show yet what allows, and then the Deny would go first. */
 	const char *const *policy_arns;
 	size_t n_policy_arns;
+	/* All that dsec put on it is known (policy_name is the inline policy, NULL: none), so that
+	 * it needs no listing. */
+	bool known;
+	const char *policy_name;
 };
 
 enum removal_step {
@@ -76,7 +80,8 @@ struct removal {
 	struct limiter_call key_call; /* takes the known key away, beside everything else */
 	size_t at;                    /* the ARN, or the name on the page */
 	size_t kind;                  /* index into the order of kinds */
-	unsigned kinds;               /* which of them to list: bit i is attachment i */
+	unsigned kinds;    /* which of them to list: bit i is attachment i; 0: none, all is known */
+	uint64_t detached; /* policy_arns that are, for certain */
 	bool allow_left;   /* something that may allow could not be taken away: the Deny stays */
 	bool keys_left;    /* likewise a key */
 	bool wait_for_key; /* all but DeleteUser is done; it waits for key_call */

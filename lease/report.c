@@ -99,8 +99,9 @@ static size_t n_waiting(const struct pool *pool)
 {
 	size_t n = 0;
 
-	list_each(slot_at, &pool->slots)
-		list_each(at, &container_of(slot_at, struct slot, link)->waiters) n += at != NULL;
+	list_each (slot_at, &pool->slots)
+		list_each (at, &container_of(slot_at, struct slot, link)->waiters)
+			n += at != NULL;
 	return n;
 }
 
@@ -108,8 +109,8 @@ static size_t n_in_state(const struct pool *pool, enum principal_state state)
 {
 	size_t n = 0;
 
-	list_each(at, &pool->principals) n +=
-		container_of(at, struct principal, in_pool)->state == state;
+	list_each (at, &pool->principals)
+		n += container_of(at, struct principal, in_pool)->state == state;
 	return n;
 }
 
@@ -135,8 +136,7 @@ static void print_pool(FILE *to, const struct pool *pool)
 	if (pool->error_ms != 0)
 		print_error(to, "  ", "last error", &pool->error, pool->error_ms);
 	print_account(to, pool->account);
-	list_each(at, &pool->principals)
-	{
+	list_each (at, &pool->principals) {
 		const struct principal *principal = container_of(at, struct principal, in_pool);
 
 		if (principal->state != PRINCIPAL_GONE)
@@ -205,8 +205,7 @@ char *engine_leases_json(const struct engine *engine)
 {
 	json_t *leases = json_array();
 
-	list_each(at, &engine->principals)
-	{
+	list_each (at, &engine->principals) {
 		const struct principal *principal = container_of(at, struct principal, link);
 
 		if (principal->state != PRINCIPAL_GONE)

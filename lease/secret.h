@@ -5,7 +5,11 @@
  * lie in one arena of the process: memfd_secret(2) where the kernel has it, else locked memory that
  * is left out of cores. There is no conversion to a string: bytes are copied into a buffer that the
  * caller wipes (secret_wipe), and that is all. The last unref wipes the bytes at once, on whatever
- * thread, without taking a lock; new secrets are made on one thread only.
+ * thread, without taking a lock; new secrets are made by one thread at a time.
+ *
+ * A forked child has no arena: a secret that it touches is a fault. So the arena is made after the
+ * fork into the background. While memfd_secret's memory is held, the machine cannot hibernate (it
+ * can suspend).
  */
 #ifndef DSEC_LEASE_SECRET_H
 #define DSEC_LEASE_SECRET_H
@@ -22,11 +26,13 @@ struct secret;
  * to locked memory, and says which in secret_arena_kind(). Fails with DSEC_ERROR_NO_SPACE when
  * RLIMIT_MEMLOCK allows neither. Called once, before any other function here. */
 int secret_arena_init(size_t bytes, struct dsec_error *err);
+
+/* Wipes the arena and gives it back. No secret may be used any more, not even for unref. */
 void secret_arena_finish(void);
 
 /* "memfd_secret", "locked memory" or "none". */
 const char *secret_arena_kind(void);
-size_t secret_arena_used(void);
+size_t secret_arena_used(void); /* bytes, in units of 16; on any thread */
 
 /* A new secret with one reference. Fails with DSEC_ERROR_NO_SPACE. The caller wipes its own copy.
  */

@@ -37,7 +37,7 @@ static void forget(struct timer *timer)
 {
 	struct slot *slot = container_of(timer, struct slot, forget);
 
-	if (slot->n_leases == 0 && !slot->making && list_empty(&slot->waiters))
+	if (slot->n_leases == 0 && slot->n_parts == 0 && !slot->making)
 		slot_free(slot);
 }
 
@@ -190,6 +190,15 @@ static void fail_full(struct slot *slot)
 	slot_failed(slot, &err);
 }
 
+void slot_fail_unconfigured(struct slot *slot)
+{
+	struct dsec_error err;
+
+	dsec_error_set(&err, DSEC_ERROR_NOT_CONFIGURED, "%s is not in the configuration any more",
+		       slot->pool->secret);
+	slot_failed(slot, &err);
+}
+
 void slot_make_now(struct slot *slot)
 {
 	if (pool_full(slot->pool))
@@ -202,6 +211,10 @@ void slot_make(struct slot *slot)
 {
 	if (slot->making || !list_empty(&slot->thirsty) || list_empty(&slot->waiters))
 		return;
+	if (!slot->pool->recipe) {
+		slot_fail_unconfigured(slot);
+		return;
+	}
 	if (pool_full(slot->pool)) {
 		fail_full(slot);
 		return;

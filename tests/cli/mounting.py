@@ -3,11 +3,13 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -44,8 +46,8 @@ def configuration(**secret):
 
 
 class Mounting(unittest.TestCase):
-    def dsec(self, **members):
-        return Dsec(self, configuration(), **members)
+    def dsec(self):
+        return Dsec(self, configuration())
 
     def refused(self, dsec, *sentences):
         result = dsec.try_mount()
@@ -106,7 +108,7 @@ class Mounting(unittest.TestCase):
     def test_mount_point_that_is_a_file_is_refused(self):
         dsec = self.dsec()
         dsec.mountpoint.write_text("")
-        self.refused(dsec, str(dsec.mountpoint))
+        self.refused(dsec, f"cannot make the mount point {dsec.mountpoint}: File exists")
 
     def test_folder_that_was_made_is_removed_and_another_is_kept(self):
         dsec = self.dsec().mount()
@@ -224,9 +226,11 @@ class Ending(unittest.TestCase):
 
     def test_unmount_signals_no_other_process(self):
         # What a mount looks like that is seen from another pid namespace: its pid is, here, that of
-        # something else.
-        dsec = self.started()
-        pathlib.Path(f"/proc/{dsec.process.pid}/comm").write_text("innocent")
+        # something else. A copy by another name is one, too.
+        copy = pathlib.Path(tempfile.mkdtemp(prefix="dsec-"), "innocent")
+        self.addCleanup(shutil.rmtree, copy.parent)
+        shutil.copy(DSEC, copy)
+        dsec = self.started(executable=copy)
         result = command("unmount", dsec.mountpoint)
         self.assertEqual(result.returncode, 1)
         self.assertIn("is no dsec here", result.stderr)

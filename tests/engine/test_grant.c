@@ -328,8 +328,7 @@ static void no_allow_without_deny(struct fixture *fixture, struct cloud_user *us
 {
 	bool allows = false, denies = false;
 
-	list_each(at, &user->things)
-	{
+	list_each (at, &user->things) {
 		const struct cloud_thing *thing = container_of(at, struct cloud_thing, link);
 
 		if (thing->until_at != DSEC_NEVER)

@@ -53,10 +53,29 @@ static struct user *simulated_user(struct call *call)
 	return NULL;
 }
 
+/* ContextEntries, each with its first value, for json_decref. */
+static json_t *context_keys(const struct call *call)
+{
+	json_t *keys = json_object();
+	const char *name;
+
+	for (unsigned i = 1;
+	     (name = form_member(call->form, "ContextEntries", i, "ContextKeyName")); i++) {
+		const char *value =
+			form_member(call->form, "ContextEntries", i, "ContextKeyValues.member.1");
+
+		json_object_set_new(keys, name, json_string(value ? value : ""));
+	}
+	return keys;
+}
+
 static void write_evaluation(struct call *call, struct user *user, const char *action,
 			     const char *resource)
 {
-	enum verdict verdict = call_judge(call, user, action, resource, NULL);
+	json_t *keys = context_keys(call);
+	enum verdict verdict = call_judge(call, user, action, resource, keys);
+
+	json_decref(keys);
 
 	xml_open(&call->xml, "member");
 	xml_string(&call->xml, "EvalActionName", action);

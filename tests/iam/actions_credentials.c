@@ -1,5 +1,7 @@
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/sha.h>
-#include <stdio.h>
+#include <openssl/x509.h>
 #include <string.h>
 
 #include "actions.h"
@@ -67,6 +69,18 @@ static void write_certificate(struct xml *xml, const char *element, const struct
 	xml_close(xml);
 }
 
+static bool is_certificate(const char *body)
+{
+	BIO *bio = BIO_new_mem_buf(body, -1);
+	X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	bool ok = certificate != NULL;
+
+	X509_free(certificate);
+	BIO_free(bio);
+	ERR_clear_error();
+	return ok;
+}
+
 int action_upload_signing_certificate(struct call *call)
 {
 	struct user *user = call_user(call);
@@ -74,7 +88,7 @@ int action_upload_signing_certificate(struct call *call)
 
 	if (!body)
 		return -1;
-	if (!strstr(body, "-----BEGIN CERTIFICATE-----"))
+	if (!is_certificate(body))
 		return call_fail(call, FAIL_MALFORMED_CERTIFICATE,
 				 "The certificate body is not a PEM certificate.");
 	if (count(user, CREDENTIAL_CERTIFICATE, NULL) >= QUOTA_CERTIFICATES)

@@ -19,13 +19,24 @@ struct comparison {
 	bool takes_dates;
 };
 
+/* +HH:MM or -HH:MM: takes it off the local time. */
+static bool parse_offset(const char *text, int64_t *time_ms)
+{
+	struct tm tm = {0};
+	const char *rest = *text == '+' || *text == '-' ? strptime(text + 1, "%H:%M", &tm) : NULL;
+	int64_t offset_ms = (tm.tm_hour * 60LL + tm.tm_min) * 60000;
+
+	if (!rest || *rest)
+		return false;
+	*time_ms -= *text == '+' ? offset_ms : -offset_ms;
+	return true;
+}
+
 static bool parse_date(const char *text, int64_t *ret_ms)
 {
 	static const char *const formats[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"};
 	const char *rest = NULL;
 	struct tm tm;
-	int hours = 0, minutes = 0, used = 0;
-	char sign = '+';
 
 	if (*text && strspn(text, "0123456789") == strlen(text)) {
 		*ret_ms = strtoll(text, NULL, 10) * 1000;
@@ -46,11 +57,7 @@ static bool parse_date(const char *text, int64_t *ret_ms)
 	}
 	if (!*rest || !strcmp(rest, "Z"))
 		return true;
-	if (sscanf(rest, "%c%2d:%2d%n", &sign, &hours, &minutes, &used) != 3 || rest[used] ||
-	    (sign != '+' && sign != '-'))
-		return false;
-	*ret_ms -= (sign == '+' ? 1 : -1) * (hours * 60LL + minutes) * 60000;
-	return true;
+	return parse_offset(rest, ret_ms);
 }
 
 /* <0, 0, >0: the actual date lies before, on, after the wanted one. */
@@ -313,33 +320,42 @@ static enum condition_result judge_null(const json_t *wanted, const json_t *actu
 	return json_is_null(actual) == should_be_absent ? CONDITION_YES : CONDITION_NO;
 }
 
+static enum condition_result judge_values(const struct spelled_operator *spelled,
+					  const json_t *wanted, const json_t *actual,
+					  const struct policy_request *request)
+{
+	const struct comparison *comparison = spelled->comparison;
+	size_t fulfilled = 0, n = list_size(actual);
+
+	for (size_t i = 0; i < n; i++)
+		fulfilled +=
+			value_compares(comparison, wanted, json_string_value(list_at(actual, i)),
+				       request) != comparison->negated;
+	return (spelled->for_all ? fulfilled == n : fulfilled > 0) ? CONDITION_YES : CONDITION_NO;
+}
+
+static enum condition_result judge_absence(const struct spelled_operator *spelled)
+{
+	return spelled->comparison->negated || spelled->if_exists || spelled->for_all
+		       ? CONDITION_YES
+		       : CONDITION_NO;
+}
+
 static enum condition_result judge_key(const struct spelled_operator *spelled, const char *key,
 				       const json_t *wanted, const struct policy_request *request)
 {
-	const struct comparison *comparison = spelled->comparison;
+	bool asks_presence = !strcmp(spelled->comparison->name, "Null");
 	json_t *actual = request_values(request, key);
 	enum condition_result result;
 
-	if (!actual) {
+	if (!actual || (!spelled->comparison->compare && !asks_presence))
 		result = CONDITION_UNKNOWN;
-	} else if (!strcmp(comparison->name, "Null")) {
+	else if (asks_presence)
 		result = judge_null(wanted, actual);
-	} else if (!comparison->compare) {
-		result = CONDITION_UNKNOWN;
-	} else if (json_is_null(actual)) {
-		result = comparison->negated || spelled->if_exists || spelled->for_all
-				 ? CONDITION_YES
-				 : CONDITION_NO;
-	} else {
-		size_t fulfilled = 0, n = list_size(actual);
-
-		for (size_t i = 0; i < n; i++)
-			fulfilled += value_compares(comparison, wanted,
-						    json_string_value(list_at(actual, i)),
-						    request) != comparison->negated;
-		result = (spelled->for_all ? fulfilled == n : fulfilled > 0) ? CONDITION_YES
-									     : CONDITION_NO;
-	}
+	else if (json_is_null(actual))
+		result = judge_absence(spelled);
+	else
+		result = judge_values(spelled, wanted, actual, request);
 	json_decref(actual);
 	return result;
 }

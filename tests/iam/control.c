@@ -9,7 +9,8 @@
 
 #define WAIT_SECONDS_DEFAULT 30
 
-static void answer_json(struct exchange *exchange, unsigned status, json_t *json)
+static void answer_json(struct server *server, struct exchange *exchange, unsigned status,
+			json_t *json)
 {
 	char *body = json_dumps(json, JSON_COMPACT);
 
@@ -18,7 +19,7 @@ static void answer_json(struct exchange *exchange, unsigned status, json_t *json
 	text_add(&exchange->answer.body, body ? body : "null");
 	free(body);
 	json_decref(json);
-	exchange_finish(exchange);
+	exchange_finish(server, exchange);
 }
 
 static int64_t seconds_to_ms(const json_t *seconds)
@@ -207,14 +208,14 @@ static void step_control(struct server *server, struct exchange *exchange)
 
 	json_decref(wanted);
 	if (wrong)
-		answer_json(exchange, 400, json_pack("{s:s}", "error", wrong));
+		answer_json(server, exchange, 400, json_pack("{s:s}", "error", wrong));
 	else
-		answer_json(exchange, 200, json_pack("{s:o}", "held", calls_held(server)));
+		answer_json(server, exchange, 200, json_pack("{s:o}", "held", calls_held(server)));
 }
 
 static void step_state(struct server *server, struct exchange *exchange)
 {
-	answer_json(exchange, 200, server_state(server));
+	answer_json(server, exchange, 200, server_state(server));
 }
 
 static struct form *query_of(const struct exchange *exchange)
@@ -229,7 +230,7 @@ static void step_log(struct server *server, struct exchange *exchange)
 	struct form *query = query_of(exchange);
 	const char *since = form_get(query, "since");
 
-	answer_json(exchange, 200,
+	answer_json(server, exchange, 200,
 		    record_json(&server->record, since ? strtoull(since, NULL, 10) : 0));
 	form_free(query);
 }
@@ -265,7 +266,7 @@ static void step_wait(struct server *server, struct exchange *exchange)
 		    record_total(&server->record, wait->action, "effects") >= wait->effects;
 
 	if (come || clock_monotonic_ms() >= wait->until)
-		answer_json(exchange, come ? 200 : 408,
+		answer_json(server, exchange, come ? 200 : 408,
 			    json_pack("{s:o}", "held", calls_held(server)));
 }
 
@@ -290,7 +291,7 @@ static void begin_wait(struct exchange *exchange)
 
 static void step_unknown(struct server *server, struct exchange *exchange)
 {
-	answer_json(exchange, 404, json_pack("{s:s}", "error", "no such endpoint"));
+	answer_json(server, exchange, 404, json_pack("{s:s}", "error", "no such endpoint"));
 }
 
 void control_begin(struct server *server, struct exchange *exchange)

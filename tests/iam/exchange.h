@@ -13,7 +13,7 @@
 #include "sigv4.h"
 #include "text.h"
 
-#define EXCHANGE_BODY_MAX    (1024 * 1024) /* of a request; a longer one is cut off */
+#define EXCHANGE_BODY_MAX    (1024UL * 1024) /* of a request; a longer one is cut off */
 #define EXCHANGE_HEADERS_MAX 64
 
 /* How the body of an answer goes out. */
@@ -63,6 +63,6 @@ struct exchange {
 };
 
 /* The answer is complete: sends it. Implemented by http.c. */
-void exchange_finish(struct exchange *exchange);
+void exchange_finish(struct server *server, struct exchange *exchange);
 
 #endif

@@ -195,7 +195,7 @@ static void answer_call(struct call *call)
 		exchange->answer.shape == ANSWER_DROPPED ? 0 : exchange->answer.status;
 	snprintf(call->record->code, sizeof(call->record->code), "%s",
 		 call->code ? call->code : "");
-	exchange_finish(exchange);
+	exchange_finish(call->server, exchange);
 }
 
 static void hold(struct call *call)

@@ -9,9 +9,9 @@
 #include <time.h>
 
 #define CONNECTIONS_MAX       1024
-#define CONNECTION_MEMORY_MAX (64 * 1024) /* headers; bodies are ours */
-#define HUGE_SIZE             (64 * 1024 * 1024)
-#define BLOCK_SIZE            (32 * 1024)
+#define CONNECTION_MEMORY_MAX (64UL * 1024) /* headers; bodies are ours */
+#define HUGE_SIZE             (64UL * 1024 * 1024)
+#define BLOCK_SIZE            (32UL * 1024)
 
 struct http {
 	struct server *server;
@@ -176,11 +176,13 @@ static enum MHD_Result send_answer(struct exchange *exchange)
 	return result;
 }
 
-void exchange_finish(struct exchange *exchange)
+void exchange_finish(struct server *server, struct exchange *exchange)
 {
 	exchange->done = true;
-	if (exchange->suspended)
+	if (exchange->suspended) {
 		MHD_resume_connection(exchange->connection);
+		server->woken = true;
+	}
 	exchange->suspended = false;
 }
 
@@ -232,11 +234,11 @@ struct http *http_start(struct server *server, uint16_t port, const char *certif
 	/* No thread of libmicrohttpd's: http_run() does the work. */
 	http->daemon = MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK |
-			MHD_USE_ERROR_LOG | (certificate ? MHD_USE_TLS : 0),
+			(certificate ? MHD_USE_TLS : 0),
 		port, NULL, NULL, handle, http, MHD_OPTION_SOCK_ADDR, &address,
 		MHD_OPTION_URI_LOG_CALLBACK, begin_exchange, http, MHD_OPTION_NOTIFY_COMPLETED,
 		end_exchange, http, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_MAX, MHD_OPTION_ARRAY,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_MAX, MHD_OPTION_ARRAY,
 		certificate ? tls : &tls[2], MHD_OPTION_END);
 	return http->daemon ? http : http_stop(http);
 }
@@ -253,7 +255,7 @@ struct http *http_stop(struct http *http)
 		if (exchange->done)
 			continue;
 		exchange->answer.shape = ANSWER_DROPPED;
-		exchange_finish(exchange);
+		exchange_finish(http->server, exchange);
 	}
 	if (http->daemon) {
 		MHD_run(http->daemon);
@@ -275,6 +277,7 @@ int http_fd(const struct http *http)
 
 void http_run(struct http *http)
 {
+	http->server->woken = false;
 	MHD_run(http->daemon);
 }
 
@@ -282,6 +285,9 @@ int64_t http_deadline(const struct http *http)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
+	/* Without a thread of its own, libmicrohttpd wakes nobody when it resumes a connection. */
+	if (http->server->woken)
+		return 0;
 	if (MHD_get_timeout(http->daemon, &ms) != MHD_YES)
 		return INT64_MAX;
 	return clock_monotonic_ms() + (int64_t)ms;

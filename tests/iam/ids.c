@@ -23,14 +23,14 @@ static void fill_random(unsigned char *bytes, size_t size)
 static char *random_digits(const char *prefix, size_t length, const char *digits)
 {
 	unsigned char bytes[TOKEN_LENGTH];
-	size_t at = strlen(prefix), n_digits = strlen(digits);
-	char *ret = must_alloc(at + length + 1);
+	size_t n_digits = strlen(digits);
+	struct text ret = {0};
 
-	memcpy(ret, prefix, at);
+	text_add(&ret, prefix);
 	fill_random(bytes, length);
 	for (size_t i = 0; i < length; i++)
-		ret[at + i] = digits[bytes[i] & (n_digits - 1)];
-	return ret;
+		text_add_bytes(&ret, &digits[bytes[i] & (n_digits - 1)], 1);
+	return text_take(&ret);
 }
 
 char *id_new(const char *prefix)

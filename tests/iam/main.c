@@ -17,7 +17,7 @@
 #include "http.h"
 #include "server.h"
 
-#define FILE_SIZE_MAX (4 * 1024 * 1024)
+#define FILE_SIZE_MAX (4UL * 1024 * 1024)
 
 static const char usage[] =
 	"usage: dsec-test-iam --principals FILE [--port N] [--region R] [--account N]\n"

@@ -28,7 +28,7 @@ struct map *map_new(bool ignore_case)
 
 	map->ignore_case = ignore_case;
 	map->n_buckets = MAP_BUCKETS_FIRST;
-	map->buckets = must_alloc(map->n_buckets * sizeof(*map->buckets));
+	map->buckets = must_alloc(map->n_buckets * sizeof(struct entry *));
 	return map;
 }
 
@@ -79,7 +79,7 @@ static struct entry **link_of(const struct map *map, const char *key, uint64_t h
 static void grow(struct map *map)
 {
 	size_t n = map->n_buckets * 2;
-	struct entry **buckets = must_alloc(n * sizeof(*buckets));
+	struct entry **buckets = must_alloc(n * sizeof(struct entry *));
 
 	for (size_t i = 0; i < map->n_buckets; i++)
 		while (map->buckets[i]) {

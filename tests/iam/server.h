@@ -38,6 +38,7 @@ struct server {
 	TAILQ_HEAD(, exchange) pending;
 	uint64_t n_calls; /* which of the endpoints a call reaches */
 	unsigned n_held;
+	bool woken; /* a suspended exchange is done: http_run() has work that no descriptor shows */
 };
 
 /* Partition and IAM's own region follow from the region. */

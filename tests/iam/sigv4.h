@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIGV4_CLOCK_TOLERANCE_MS (5 * 60 * 1000)
+#define SIGV4_CLOCK_TOLERANCE_MS (5LL * 60 * 1000)
 #define SIGV4_FIELD_MAX          128
 #define SIGV4_SIGNATURE_SIZE     65 /* 64 hexadecimal digits and a NUL */
 #define SIGV4_REASON_MAX         512

@@ -29,9 +29,13 @@ struct store *store_new(const char *partition, const char *account)
 	return store;
 }
 
-static void free_policy(struct user *user, struct user_policy *policy)
+/* The elements of a list that goes as a whole: `next` is read before the element is freed. */
+#define FOREACH_SAFELY(element, next, list, link)                                                  \
+	for ((element) = TAILQ_FIRST(list); (element) && ((next) = TAILQ_NEXT(element, link), 1);  \
+	     (element) = (next))
+
+static void free_policy(struct user_policy *policy)
 {
-	TAILQ_REMOVE(&user->policies, policy, of_user);
 	policy_free(policy->policy);
 	free(policy->name);
 	free(policy->arn);
@@ -41,26 +45,44 @@ static void free_policy(struct user *user, struct user_policy *policy)
 
 static void free_key(struct store *store, struct access_key *key)
 {
-	TAILQ_REMOVE(&key->user->keys, key, of_user);
 	map_remove(store->keys_by_id, key->id);
 	free(key->id);
-	if (key->secret)
-		explicit_bzero(key->secret, strlen(key->secret));
+	explicit_bzero(key->secret, strlen(key->secret));
 	free(key->secret);
 	free(key->token);
 	free(key);
 }
 
+static void free_credential(struct credential *credential)
+{
+	free(credential->id);
+	free(credential->body);
+	free(credential->service);
+	free(credential->login);
+	free(credential->status);
+	free(credential);
+}
+
+static void free_user_lists(struct store *store, struct user *user)
+{
+	struct access_key *key, *next_key;
+	struct user_policy *policy, *next_policy;
+	struct membership *membership, *next_membership;
+	struct credential *credential, *next_credential;
+
+	FOREACH_SAFELY(key, next_key, &user->keys, of_user)
+	free_key(store, key);
+	FOREACH_SAFELY(policy, next_policy, &user->policies, of_user)
+	free_policy(policy);
+	FOREACH_SAFELY(membership, next_membership, &user->groups, of_user)
+	free(membership);
+	FOREACH_SAFELY(credential, next_credential, &user->credentials, of_user)
+	free_credential(credential);
+}
+
 static void free_user(struct store *store, struct user *user)
 {
-	while (!TAILQ_EMPTY(&user->keys))
-		free_key(store, TAILQ_FIRST(&user->keys));
-	while (!TAILQ_EMPTY(&user->policies))
-		free_policy(user, TAILQ_FIRST(&user->policies));
-	while (!TAILQ_EMPTY(&user->groups))
-		user_leave(user, TAILQ_FIRST(&user->groups));
-	while (!TAILQ_EMPTY(&user->credentials))
-		user_remove_credential(user, TAILQ_FIRST(&user->credentials));
+	free_user_lists(store, user);
 	for (size_t i = 0; i < user->n_tags; i++) {
 		free(user->tags[i].key);
 		free(user->tags[i].value);
@@ -74,40 +96,48 @@ static void free_user(struct store *store, struct user *user)
 	free(user);
 }
 
+static void free_managed(struct managed_policy *managed)
+{
+	policy_free(managed->policy);
+	free(managed->name);
+	free(managed->path);
+	free(managed->id);
+	free(managed->arn);
+	free(managed);
+}
+
+static void free_group(struct group *group)
+{
+	free(group->name);
+	free(group->path);
+	free(group->id);
+	free(group->arn);
+	free(group);
+}
+
+static void free_mfa_device(struct mfa_device *device)
+{
+	free(device->serial);
+	free(device);
+}
+
 struct store *store_free(struct store *store)
 {
+	struct user *user, *next_user;
+	struct managed_policy *managed, *next_managed;
+	struct group *group, *next_group;
+	struct mfa_device *device, *next_device;
+
 	if (!store)
 		return NULL;
-	store_bury(store, NEVER);
-	while (!TAILQ_EMPTY(&store->users)) {
-		struct user *user = TAILQ_FIRST(&store->users);
-
-		TAILQ_REMOVE(&store->users, user, all);
-		free_user(store, user);
-	}
-	while (!TAILQ_EMPTY(&store->managed)) {
-		struct managed_policy *managed = TAILQ_FIRST(&store->managed);
-
-		TAILQ_REMOVE(&store->managed, managed, all);
-		policy_free(managed->policy);
-		free(managed->name);
-		free(managed->path);
-		free(managed->id);
-		free(managed->arn);
-		free(managed);
-	}
-	while (!TAILQ_EMPTY(&store->groups)) {
-		struct group *group = TAILQ_FIRST(&store->groups);
-
-		TAILQ_REMOVE(&store->groups, group, all);
-		free(group->name);
-		free(group->path);
-		free(group->id);
-		free(group->arn);
-		free(group);
-	}
-	while (!TAILQ_EMPTY(&store->mfa_devices))
-		store_remove_mfa_device(store, TAILQ_FIRST(&store->mfa_devices));
+	FOREACH_SAFELY(user, next_user, &store->users, all)
+	free_user(store, user);
+	FOREACH_SAFELY(managed, next_managed, &store->managed, all)
+	free_managed(managed);
+	FOREACH_SAFELY(group, next_group, &store->groups, all)
+	free_group(group);
+	FOREACH_SAFELY(device, next_device, &store->mfa_devices, all)
+	free_mfa_device(device);
 	map_free(store->users_by_name);
 	map_free(store->graves_by_name);
 	map_free(store->keys_by_id);
@@ -135,11 +165,14 @@ static bool life_over(const struct life *life, int64_t now_ms)
 
 void store_bury(struct store *store, int64_t now_ms)
 {
-	struct user *user;
+	struct user *user, *next;
 
 	/* Nearly in order: only a change of the settings can put a later end before a sooner one,
 	 * which then waits for it. */
-	while ((user = TAILQ_FIRST(&store->graves)) && life_over(&user->life, now_ms)) {
+	FOREACH_SAFELY(user, next, &store->graves, grave)
+	{
+		if (!life_over(&user->life, now_ms))
+			break;
 		TAILQ_REMOVE(&store->graves, user, grave);
 		TAILQ_REMOVE(&store->users, user, all);
 		if (map_get(store->graves_by_name, user->name) == user)
@@ -148,21 +181,29 @@ void store_bury(struct store *store, int64_t now_ms)
 	}
 }
 
+static void drop_key(struct store *store, struct access_key *key)
+{
+	TAILQ_REMOVE(&key->user->keys, key, of_user);
+	free_key(store, key);
+}
+
+static void drop_policy(struct user *user, struct user_policy *policy)
+{
+	TAILQ_REMOVE(&user->policies, policy, of_user);
+	free_policy(policy);
+}
+
 static void forget_removed_parts(struct store *store, struct user *user, int64_t now_ms)
 {
 	struct access_key *key, *next_key;
 	struct user_policy *policy, *next_policy;
 
-	for (key = TAILQ_FIRST(&user->keys); key; key = next_key) {
-		next_key = TAILQ_NEXT(key, of_user);
-		if (life_over(&key->life, now_ms))
-			free_key(store, key);
-	}
-	for (policy = TAILQ_FIRST(&user->policies); policy; policy = next_policy) {
-		next_policy = TAILQ_NEXT(policy, of_user);
-		if (life_over(&policy->life, now_ms))
-			free_policy(user, policy);
-	}
+	FOREACH_SAFELY(key, next_key, &user->keys, of_user)
+	if (life_over(&key->life, now_ms))
+		drop_key(store, key);
+	FOREACH_SAFELY(policy, next_policy, &user->policies, of_user)
+	if (life_over(&policy->life, now_ms))
+		drop_policy(user, policy);
 }
 
 struct user *store_existing_user(struct store *store, const char *name)
@@ -269,7 +310,7 @@ void store_remove_key(struct store *store, struct access_key *key, int64_t now_m
 	key->life.removed = true;
 	key->life.gone_from = now_ms + store->consistency.deletions_ms;
 	if (life_over(&key->life, now_ms))
-		free_key(store, key);
+		drop_key(store, key);
 }
 
 struct access_key *store_key(struct store *store, const char *id, const struct view *view)
@@ -314,7 +355,7 @@ static void end_policy(struct user *user, struct user_policy *policy, int64_t go
 	policy->life.removed = true;
 	policy->life.gone_from = gone_from;
 	if (life_over(&policy->life, now_ms))
-		free_policy(user, policy);
+		drop_policy(user, policy);
 }
 
 void store_put_policy(struct store *store, struct user *user, const char *name, const char *arn,
@@ -367,12 +408,7 @@ struct credential *user_credential(struct user *user, enum credential_kind kind,
 void user_remove_credential(struct user *user, struct credential *credential)
 {
 	TAILQ_REMOVE(&user->credentials, credential, of_user);
-	free(credential->id);
-	free(credential->body);
-	free(credential->service);
-	free(credential->login);
-	free(credential->status);
-	free(credential);
+	free_credential(credential);
 }
 
 void user_set_tag(struct user *user, const char *key, const char *value)
@@ -412,8 +448,7 @@ struct mfa_device *store_mfa_device(struct store *store, const char *serial)
 void store_remove_mfa_device(struct store *store, struct mfa_device *device)
 {
 	TAILQ_REMOVE(&store->mfa_devices, device, all);
-	free(device->serial);
-	free(device);
+	free_mfa_device(device);
 }
 
 struct group *store_add_group(struct store *store, const char *name, const char *path,

@@ -8,6 +8,7 @@ import json
 import pathlib
 import re
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -120,6 +121,26 @@ class Shapes(Case):
             r"<Message>Request is missing Authentication Token</Message>\s*</Error>\s*"
             r"<RequestId>[0-9a-f-]+</RequestId>\s*</ErrorResponse>\s*",
             response.read().decode()))
+
+    def test_errors_have_the_status_of_amazon_s_own_model(self):
+        model = self.admin.meta.service_model
+        right = {shape.metadata["error"]["code"]: shape.metadata["error"]["httpStatusCode"]
+                 for shape in model.error_shapes if "error" in shape.metadata}
+        self.admin.create_user(UserName="u")
+        self.put_policy("u", EC2_ONLY)
+        self.iam.control(users_quota=3)
+        for code, call, parameters in (
+                ("NoSuchEntity", "get_user", {"UserName": "none"}),
+                ("EntityAlreadyExists", "create_user", {"UserName": "u"}),
+                ("LimitExceeded", "create_user", {"UserName": "v"}),
+                ("DeleteConflict", "delete_user", {"UserName": "u"}),
+                ("MalformedPolicyDocument", "put_user_policy",
+                 {"UserName": "u", "PolicyName": "p", "PolicyDocument": "{"}),
+                ("MalformedCertificate", "upload_signing_certificate",
+                 {"UserName": "u", "CertificateBody": "x"}),
+                ("InvalidInput", "tag_user", {"UserName": "u", "Tags": [
+                    {"Key": "k", "Value": "1"}, {"Key": "K", "Value": "2"}]})):
+            self.assert_error((code, right[code]), getattr(self.admin, call), **parameters)
 
     def test_awkward_characters_survive(self):
         document = json.dumps({"Version": "2012-10-17", "Statement": [
@@ -287,7 +308,8 @@ class Rules(Case):
         iam.create_user(**user)
         key = iam.create_access_key(**user)["AccessKey"]["AccessKeyId"]
         self.put_policy("u", EC2_ONLY)
-        arn = iam.create_policy(PolicyName="m", PolicyDocument=json.dumps(EC2_ONLY))["Policy"]["Arn"]
+        arn = iam.create_policy(PolicyName="m", PolicyDocument=json.dumps(EC2_ONLY))
+        arn = arn["Policy"]["Arn"]
         iam.attach_user_policy(**user, PolicyArn=arn)
         iam.create_group(GroupName="g")
         iam.add_user_to_group(GroupName="g", **user)
@@ -296,8 +318,9 @@ class Rules(Case):
         serial = device["VirtualMFADevice"]["SerialNumber"]
         iam.enable_mfa_device(**user, SerialNumber=serial, AuthenticationCode1="123456",
                               AuthenticationCode2="234567")
-        certificate = iam.upload_signing_certificate(
-            **user, CertificateBody="-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----")
+        with tempfile.TemporaryDirectory() as folder:
+            certificate = pathlib.Path(localiam.Certificates(folder).certificate).read_text()
+        certificate = iam.upload_signing_certificate(**user, CertificateBody=certificate)
         certificate = certificate["Certificate"]["CertificateId"]
         ssh = iam.upload_ssh_public_key(**user, SSHPublicKeyBody="ssh-rsa AAAA")
         ssh = ssh["SSHPublicKey"]["SSHPublicKeyId"]
@@ -511,7 +534,7 @@ class Misbehaviour(Case):
             self.iam.control(no_such_setting=1)
 
     def raw_answer(self, kind, limit, **members):
-        """Status, headers and at most `limit` bytes of the body of a spoilt GetUser."""
+        """The answer to a spoilt GetUser, and its body: at most `limit` bytes; all: None."""
         self.iam.fault("GetUser", kind=kind, times=1, **members)
         import botocore.auth
         import botocore.awsrequest
@@ -545,7 +568,7 @@ class Misbehaviour(Case):
             self.assertEqual(response.status, status)
             self.assertTrue(body.startswith(b"<html>"))
         with self.assertRaises(http.client.IncompleteRead):
-            self.raw_answer("broken", limit)
+            self.raw_answer("broken", None)
         _, body = self.raw_answer("endless", 100 * 1024 * 1024)
         self.assertEqual(len(body), 100 * 1024 * 1024)
 

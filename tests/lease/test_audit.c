@@ -147,58 +147,72 @@ static void failure_is_told_with_awss_own_words(void **state)
 			    "\"request_id\":\"7a62c49f\"}}\n");
 }
 
-static void check_caller(const struct fixture *fixture, pid_t pid)
-{
-	char exe[PATH_MAX], cgroups[4096];
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	json_t *json = read_last(fixture);
-	const json_t *caller = json_object_get(json, "caller");
-	const char *cgroup = json_string_value(json_object_get(caller, "cgroup"));
+/* A caller that asks on a thread of its own, and what it says of itself. */
+struct caller {
+	struct fixture *fixture;
+	pid_t pid;
+	char executable[PATH_MAX], cgroups[4096];
+};
 
-	assert_true(n > 0);
-	exe[n] = '\0';
-	assert_int_equal(json_integer_value(json_object_get(caller, "pid")), pid);
-	assert_string_equal(json_string_value(json_object_get(caller, "executable")), exe);
-	/* Some line of /proc/self/cgroup ends so. */
+static void *ask(void *arg)
+{
+	struct caller *caller = arg;
+	char link[64];
+
+	caller->pid = (pid_t)syscall(SYS_gettid);
+	const struct lease_caller lease_caller = {.uid = 1, .gid = 2, .pid = caller->pid};
+	audit_handed_out(caller->fixture->audit, &lease, &lease_caller);
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", caller->pid);
+	ssize_t n = readlink(link, caller->executable, sizeof(caller->executable) - 1);
+	caller->executable[n < 0 ? 0 : n] = '\0';
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	if (file) {
+		n = (ssize_t)fread(caller->cgroups, 1, sizeof(caller->cgroups) - 1, file);
+		caller->cgroups[n] = '\0';
+		fclose(file);
+	}
+	return NULL;
+}
+
+static void check_caller(const struct caller *caller)
+{
+	char ending[2048];
+	json_t *json = read_last(caller->fixture);
+	const json_t *told = json_object_get(json, "caller");
+	const char *cgroup = json_string_value(json_object_get(told, "cgroup"));
+
+	assert_int_equal(json_integer_value(json_object_get(told, "pid")), caller->pid);
+	assert_string_not_equal(caller->executable, "");
+	assert_string_equal(json_string_value(json_object_get(told, "executable")),
+			    caller->executable);
+	/* One of its lines ends so. */
 	assert_non_null(cgroup);
 	assert_true(cgroup[0] == '/' && !strchr(cgroup, '\n'));
-	FILE *file = fopen("/proc/self/cgroup", "re");
-	assert_non_null(file);
-	cgroups[fread(cgroups, 1, sizeof(cgroups) - 1, file)] = '\0';
-	fclose(file);
-	char ending[2048];
 	snprintf(ending, sizeof(ending), ":%s\n", cgroup);
-	assert_non_null(strstr(cgroups, ending));
+	assert_non_null(strstr(caller->cgroups, ending));
 	json_decref(json);
 }
 
 static void caller_is_named_by_what_it_runs(void **state)
 {
-	struct fixture *fixture = *state;
-	const struct lease_caller caller = {.uid = geteuid(), .gid = getegid(), .pid = getpid()};
+	struct caller caller = {.fixture = *state};
 
-	audit_handed_out(fixture->audit, &lease, &caller);
-	check_caller(fixture, getpid());
-}
-
-static void *ask_from_thread(void *arg)
-{
-	struct fixture *fixture = arg;
-	const struct lease_caller caller = {.pid = (pid_t)syscall(SYS_gettid)};
-
-	assert_int_not_equal(caller.pid, getpid());
-	audit_handed_out(fixture->audit, &lease, &caller);
-	check_caller(fixture, caller.pid);
-	return NULL;
+	ask(&caller);
+	assert_int_equal(caller.pid, getpid());
+	check_caller(&caller);
 }
 
 /* FUSE tells thread ids. */
 static void thread_that_asks_is_named_too(void **state)
 {
+	struct caller caller = {.fixture = *state};
 	pthread_t thread;
 
-	assert_int_equal(pthread_create(&thread, NULL, ask_from_thread, *state), 0);
+	assert_int_equal(pthread_create(&thread, NULL, ask, &caller), 0);
 	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_not_equal(caller.pid, getpid());
+	check_caller(&caller);
 }
 
 static void caller_that_is_gone_is_told_by_number(void **state)

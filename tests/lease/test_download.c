@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "lease/download.h"
+#include "tests/lease/freed.h"
 
 #define ARENA_SIZE (8ul * 1024 * 1024)
 
@@ -307,6 +308,42 @@ static void the_aws_files_are_what_the_sdks_parse(void **state)
 	secret_unref(key);
 }
 
+/* The buffer moves when it is full, and is freed. */
+static void no_freed_memory_holds_a_value(void **state)
+{
+	static char value[20001];
+	static const char *const pairs[] = {"A", value, "B", value, "C", value,
+					    "D", value, "E", value, "F", value,
+					    "G", value, "H", value, NULL};
+	struct fixture fixture;
+	struct download download = {0};
+
+	memset(value, 's', sizeof(value) - 1);
+	fixture_init(&fixture, pairs);
+	for (int format = 0; format < FORMATS; format++) {
+		freed_watch("ssssssss");
+		assert_int_equal(download_render(&download, &fixture.config, NULL,
+						 (enum download_format)format),
+				 0);
+		download_finish(&download);
+		assert_int_equal(freed_unwiped(), 0);
+		freed_watch(NULL);
+	}
+	fixture_finish(&fixture);
+}
+
+/* Keys of two dynamic secrets can never meet as long as this holds; the catalog counts on it. */
+static void no_property_is_the_end_of_another(void **state)
+{
+	for (int i = 0; i < PROPERTIES; i++)
+		for (int j = 0; j < PROPERTIES; j++) {
+			const char *a = download_property_suffix((enum download_property)i);
+			const char *b = download_property_suffix((enum download_property)j);
+			size_t n = strlen(a), m = strlen(b);
+			assert_false(n > m && a[n - m - 1] == '_' && strcmp(a + n - m, b) == 0);
+		}
+}
+
 /* More than fits the first buffer, so that it moves. */
 static void a_long_download_is_whole(void **state)
 {
@@ -374,6 +411,8 @@ int main(void)
 		cmocka_unit_test(dopplers_own_keys_and_a_lease_win_over_a_static_secret),
 		cmocka_unit_test(a_lease_that_lost_its_secret_is_never_an_empty_file),
 		cmocka_unit_test(the_aws_files_are_what_the_sdks_parse),
+		cmocka_unit_test(no_freed_memory_holds_a_value),
+		cmocka_unit_test(no_property_is_the_end_of_another),
 		cmocka_unit_test(a_long_download_is_whole),
 		cmocka_unit_test(a_download_past_the_limit_fails_and_is_not_cut),
 	};

@@ -400,6 +400,9 @@ static void nobody_else_may_read_it(void **state)
 	struct stat st;
 
 	mode_t before = umask(0);
+	int fd = open(fixture->file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644); /* left by somebody */
+	assert_true(fd >= 0);
+	close(fd);
 	open_journal(fixture, &contents);
 	must_write_state(fixture, 0, JOURNAL_ACTIVE);
 	umask(before);
@@ -896,15 +899,23 @@ static void make_journal(struct fixture *fixture, int n_leases)
 static void must_be_set_aside(struct fixture *fixture)
 {
 	struct contents contents, nothing = {0};
+	char aside[256];
 
 	open_journal(fixture, &contents);
 	assert_int_equal(fixture->opened, JOURNAL_DAMAGED);
 	assert_true(same_contents(&contents, &nothing)); /* no row of it is believed */
 	assert_int_equal(count_files(fixture->folder, "journal.db.damaged-", "Z"), 1);
+	const char *damage = journal_sqlite_damage(fixture->journal);
+	assert_non_null(strstr(damage, fixture->file));
+	const char *name = strstr(damage, "journal.db.damaged-");
+	assert_non_null(name);
+	snprintf(aside, sizeof(aside), "%s/%s", fixture->folder, name);
+	assert_int_equal(access(aside, F_OK), 0);
 	must_write_state(fixture, 2, JOURNAL_ACTIVE);
 	close_journal(fixture);
 	open_journal(fixture, &contents);
 	assert_int_equal(fixture->opened, JOURNAL_FOUND);
+	assert_string_equal(journal_sqlite_damage(fixture->journal), "");
 	assert_true(contents.present[2]);
 	assert_int_equal(contents.n_others, 0);
 }
@@ -939,6 +950,23 @@ static void cut_file_is_set_aside(void **state)
 
 	make_journal(fixture, 2);
 	assert_int_equal(truncate(fixture->file, 4096), 0);
+	must_be_set_aside(fixture);
+}
+
+/* Every row of it can still be read, under a wrong name. */
+static void damage_that_only_a_check_finds_is_set_aside(void **state)
+{
+	struct fixture *fixture = *state;
+	static char bytes[1 << 16];
+
+	make_journal(fixture, 3);
+	int fd = open(fixture->file, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	ssize_t n = read(fd, bytes, sizeof(bytes));
+	const char *id = n > 0 ? memmem(bytes, (size_t)n, "lease-1", 7) : NULL;
+	assert_non_null(id);
+	assert_int_equal(pwrite(fd, "z", 1, id - bytes), 1);
+	close(fd);
 	must_be_set_aside(fixture);
 }
 
@@ -996,6 +1024,30 @@ static void log_of_a_damaged_journal_goes_with_it(void **state)
 	assert_int_equal(count_files(fixture->folder, "journal.db.damaged-", "-wal"), 1);
 }
 
+static void refused_record_fails_its_group_and_no_later_one(void **state)
+{
+	struct fixture *fixture = *state;
+	struct contents contents, wanted = {0};
+	struct journal_record record;
+
+	make_journal(fixture, 1);
+	make_record(&record, 0, JOURNAL_ACTIVE);
+	apply(&wanted, &record);
+	sql(fixture, "CREATE TRIGGER refuse BEFORE INSERT ON lease WHEN new.lease_id = 'lease-1' "
+		     "BEGIN SELECT RAISE(FAIL, 'refused by the test'); END");
+	open_journal(fixture, &contents);
+	make_record(&record, 1, JOURNAL_ACTIVE);
+	struct answer answer = write_record(fixture->journal, &record);
+	assert_true(answer.is_failed);
+	assert_non_null(strstr(answer.err.message, "refused by the test"));
+	make_record(&record, 2, JOURNAL_ACTIVE);
+	must_write(fixture->journal, &record);
+	apply(&wanted, &record);
+	close_journal(fixture);
+	open_journal(fixture, &contents);
+	assert_true(same_contents(&contents, &wanted));
+}
+
 static void journal_of_a_newer_dsec_is_left_alone(void **state)
 {
 	struct fixture *fixture = *state;
@@ -1048,12 +1100,14 @@ int main(int argc, char **argv)
 		TEST(damaged_header_is_set_aside),
 		TEST(damaged_page_is_set_aside),
 		TEST(cut_file_is_set_aside),
+		TEST(damage_that_only_a_check_finds_is_set_aside),
 		TEST(row_of_unknown_state_is_set_aside),
 		TEST(overlong_row_is_set_aside),
 		TEST(row_with_a_hidden_end_is_set_aside),
 		TEST(foreign_table_is_set_aside),
 		TEST(foreign_database_is_set_aside),
 		TEST(log_of_a_damaged_journal_goes_with_it),
+		TEST(refused_record_fails_its_group_and_no_later_one),
 		TEST(journal_of_a_newer_dsec_is_left_alone),
 	};
 	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);

@@ -20,6 +20,37 @@ DESCRIBE = {
 }
 
 
+def configuration(iam, secret=None, integration=None, config=None, **members):
+    """A dsec.json for a local IAM with the dynamic secret AWS_USER in app/dev. The rest are more
+    members of the secret, the integration, the config and the file."""
+    return {
+        "integrations": {
+            "aws-main": {
+                "type": "aws-iam",
+                "credentials": {"source": "static",
+                                "access_key_id": iam.admin.access_key_id,
+                                "secret_access_key": iam.admin.secret_access_key},
+                "endpoint": iam.endpoint,
+                "sts_endpoint": iam.endpoint,
+                **(integration or {}),
+            }
+        },
+        "projects": {
+            "app": {
+                "dev": {
+                    "secrets": {"GREETING": "hello"},
+                    "dynamic_secrets": {
+                        "AWS_USER": {"integration": "aws-main", "policy": DESCRIBE,
+                                     **(secret or {})}
+                    },
+                    **(config or {}),
+                }
+            }
+        },
+        **members,
+    }
+
+
 def until(what, condition, seconds=20):
     """Waits for the condition and returns its value; fails with `what` when it does not come."""
     deadline = time.monotonic() + seconds
@@ -65,8 +96,8 @@ def command(*words, env=None, **more):
 class Dsec:
     """Made for a test case, which it fails, and at whose end it kills and unmounts what is left."""
 
-    def __init__(self, case, configuration, **members):
-        """configuration: dsec.json; members: more of its top-level members."""
+    def __init__(self, case, configuration):
+        """configuration: dsec.json"""
         self.case = case
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="dsec-"))
         self.folder.chmod(0o755)
@@ -76,11 +107,12 @@ class Dsec:
         self.process = None  # in the foreground
         self._pid = None
         case.addCleanup(self.clean_up)
-        self.configure({**configuration, **members})
+        self.configure(configuration)
 
     def configure(self, configuration):
-        self.configuration = configuration
-        self.config.write_text(json.dumps(configuration, indent=2))
+        """Writes dsec.json; where it names no socket, the daemon gets one of its own."""
+        api = {"listen": [f"unix:{self.folder}/socket"]}
+        self.config.write_text(json.dumps({"api": api, **configuration}, indent=2))
         self.config.chmod(0o600)
 
     # Starting.
@@ -137,6 +169,11 @@ class Dsec:
 
     def read(self, name):
         return self.path(name).read_bytes()
+
+    def key(self, config="app/dev", secret="AWS_USER"):
+        """The two halves of the key, read one after the other as a script would."""
+        return tuple(self.read(f"{config}/{secret}_{half}").decode()
+                     for half in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
 
     def status(self, config="app/dev"):
         return self.read(f"{config}/.status").decode()

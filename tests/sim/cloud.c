@@ -91,8 +91,7 @@ struct cloud_user *cloud_user(const struct cloud *cloud, const char *name)
 struct cloud_thing *cloud_thing(const struct cloud_user *user, enum provider_attachment kind,
 				const char *name)
 {
-	list_each(at, &user->things)
-	{
+	list_each (at, &user->things) {
 		struct cloud_thing *thing = container_of(at, struct cloud_thing, link);
 
 		if (thing->kind == kind && thing->until_at == DSEC_NEVER &&
@@ -106,8 +105,7 @@ size_t cloud_count(const struct cloud_user *user, enum provider_attachment kind)
 {
 	size_t n = 0;
 
-	list_each(at, &user->things)
-	{
+	list_each (at, &user->things) {
 		const struct cloud_thing *thing = container_of(at, struct cloud_thing, link);
 
 		n += thing->kind == kind && thing->until_at == DSEC_NEVER;
@@ -119,8 +117,7 @@ static void user_free(struct cloud *cloud, struct cloud_user *user)
 {
 	table_remove(&cloud->by_name, &user->by_name);
 	list_remove(&user->link);
-	list_each(at, &user->things)
-	{
+	list_each (at, &user->things) {
 		struct cloud_thing *thing = container_of(at, struct cloud_thing, link);
 
 		free(thing->name);
@@ -174,6 +171,19 @@ void cloud_put(struct cloud *cloud, struct cloud_user *user, enum provider_attac
 {
 	user->tampered = true;
 	put(cloud, user, kind, name);
+}
+
+void cloud_remove_user(struct cloud *cloud, struct cloud_user *user)
+{
+	user->tampered = true;
+	user->until_at = cloud->world->now_at;
+	list_each (at, &user->things) {
+		struct cloud_thing *thing = container_of(at, struct cloud_thing, link);
+
+		if (thing->until_at == DSEC_NEVER)
+			thing->until_at = cloud->world->now_at;
+	}
+	cloud->n_users--;
 }
 
 /* The moment that a copy shows. */
@@ -242,12 +252,11 @@ static struct cloud_user *delete_user(struct cloud_call *call)
 
 	if (!user)
 		return NULL;
-	list_each(at, &user->things) if (container_of(at, struct cloud_thing, link)->until_at ==
-					 DSEC_NEVER)
-	{
-		refuse(call, DSEC_ERROR_CONFLICT, "DeleteConflict");
-		return NULL;
-	}
+	list_each (at, &user->things)
+		if (container_of(at, struct cloud_thing, link)->until_at == DSEC_NEVER) {
+			refuse(call, DSEC_ERROR_CONFLICT, "DeleteConflict");
+			return NULL;
+		}
 	user->until_at = call->cloud->world->now_at;
 	call->cloud->n_users--;
 	return user;
@@ -256,8 +265,7 @@ static struct cloud_user *delete_user(struct cloud_call *call)
 /* Who has been gone for longer than any copy shows is forgotten. */
 static void prune(struct cloud *cloud)
 {
-	list_each(at, &cloud->users)
-	{
+	list_each (at, &cloud->users) {
 		struct cloud_user *user = container_of(at, struct cloud_user, link);
 
 		if (user->until_at != DSEC_NEVER &&
@@ -278,8 +286,7 @@ static void list_users(struct cloud_call *call)
 		call->said.marker = text(call, call->marker ? call->marker : "0");
 		return;
 	}
-	list_each(link, &cloud->users)
-	{
+	list_each (link, &cloud->users) {
 		struct cloud_user *user = container_of(link, struct cloud_user, link);
 
 		if (user->serial <= after || !is_at(user->since_at, user->until_at, at) ||
@@ -362,8 +369,7 @@ static void list_things(struct cloud_call *call)
 
 	if (!user)
 		return;
-	list_each(link, &user->things)
-	{
+	list_each (link, &user->things) {
 		const struct cloud_thing *thing = container_of(link, struct cloud_thing, link);
 
 		if (thing->kind != call->attachment || !is_at(thing->since_at, thing->until_at, at))
@@ -432,6 +438,8 @@ static struct cloud_user *act(struct cloud_call *call)
 	case PROVIDER_SUMMARY:
 		call->said.users_used = (int64_t)call->cloud->n_users;
 		call->said.users_quota = (int64_t)call->cloud->quota;
+		return NULL;
+	case PROVIDER_SIMULATE: /* "dsec check" alone asks this; here nothing is denied */
 		return NULL;
 	}
 	return NULL;
@@ -537,8 +545,7 @@ static void cancel(struct provider *provider, uint64_t handle)
 {
 	struct cloud *cloud = container_of(provider, struct cloud, provider);
 
-	list_each(at, &cloud->calls)
-	{
+	list_each (at, &cloud->calls) {
 		struct cloud_call *call = container_of(at, struct cloud_call, link);
 
 		if (call->handle == handle) {
@@ -551,7 +558,8 @@ static void cancel(struct provider *provider, uint64_t handle)
 
 void cloud_forget_callers(struct cloud *cloud)
 {
-	list_each(at, &cloud->calls) forget_caller(container_of(at, struct cloud_call, link));
+	list_each (at, &cloud->calls)
+		forget_caller(container_of(at, struct cloud_call, link));
 }
 
 void cloud_init(struct cloud *cloud, struct world *world, const char *account)
@@ -572,7 +580,9 @@ void cloud_init(struct cloud *cloud, struct world *world, const char *account)
 
 void cloud_finish(struct cloud *cloud)
 {
-	list_each(at, &cloud->calls) call_free(container_of(at, struct cloud_call, link));
-	list_each(at, &cloud->users) user_free(cloud, container_of(at, struct cloud_user, link));
+	list_each (at, &cloud->calls)
+		call_free(container_of(at, struct cloud_call, link));
+	list_each (at, &cloud->users)
+		user_free(cloud, container_of(at, struct cloud_user, link));
 	table_finish(&cloud->by_name);
 }

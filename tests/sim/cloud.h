@@ -35,7 +35,8 @@ struct cloud_user {
 	char *name, *path, *arn;
 	int64_t since_at, until_at;
 	int64_t created_ms;
-	bool tampered; /* somebody else has put something on it */
+	bool tampered; /* somebody else has put something on it, or taken it away */
+	int tag;       /* the test's */
 	struct list things;
 };
 
@@ -85,5 +86,6 @@ size_t cloud_count(const struct cloud_user *user, enum provider_attachment kind)
 struct cloud_user *cloud_make_user(struct cloud *cloud, const char *name, const char *path);
 void cloud_put(struct cloud *cloud, struct cloud_user *user, enum provider_attachment kind,
 	       const char *name);
+void cloud_remove_user(struct cloud *cloud, struct cloud_user *user); /* with all its things */
 
 #endif

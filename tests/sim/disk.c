@@ -122,8 +122,7 @@ void disk_init(struct disk *disk, struct world *world)
 static void drop_queue(struct disk *disk)
 {
 	world_disarm(disk->world, &disk->commit);
-	list_each(at, &disk->queue)
-	{
+	list_each (at, &disk->queue) {
 		list_remove(at);
 		free(container_of(at, struct disk_write, link));
 	}
@@ -143,7 +142,8 @@ void disk_crash(struct disk *disk)
 
 void disk_damage(struct disk *disk)
 {
-	list_each(at, &disk->records) erase(disk, container_of(at, struct disk_record, link));
+	list_each (at, &disk->records)
+		erase(disk, container_of(at, struct disk_record, link));
 }
 
 void disk_finish(struct disk *disk)
