@@ -208,9 +208,9 @@ static int serve(struct files *files, struct fuse_buf *buffer)
 	return 0;
 }
 
-void *session_run(void *argument)
+void *session_run(void *arg)
 {
-	struct files *files = argument;
+	struct files *files = arg;
 	struct fuse_buf buffer = {0};
 	struct pollfd fds[] = {
 		{.fd = files->inbox.fd, .events = POLLIN},

@@ -9,6 +9,8 @@
 #include "lease/list.h"
 
 #define SCRIPTS_MAX 64
+#define VALIDITY_MS 900000
+#define TTL_MS      1800000
 
 struct script {
 	char config[64];
@@ -37,7 +39,6 @@ struct engine {
 	struct script scripts[SCRIPTS_MAX];
 	size_t n_scripts;
 	struct list waiters, leases; /* leases: newest first */
-	int64_t validity_ms, ttl_ms;
 	uint64_t generation, tickets;
 	struct double_counts counts;
 };
@@ -52,8 +53,6 @@ struct engine *double_new(struct catalog *catalog)
 	struct engine *engine = alloc_zeroed(1, sizeof(*engine));
 
 	engine->catalog = catalog_ref(catalog);
-	engine->validity_ms = 900000;
-	engine->ttl_ms = 1800000;
 	list_init(&engine->waiters);
 	list_init(&engine->leases);
 	return engine;
@@ -115,12 +114,6 @@ void double_script(struct engine *engine, const char *config, int delay_ms, int 
 	script->error_kind = error_kind;
 }
 
-void double_lives(struct engine *engine, int64_t validity_ms, int64_t ttl_ms)
-{
-	engine->validity_ms = validity_ms;
-	engine->ttl_ms = ttl_ms;
-}
-
 /* Leases. */
 
 static struct lease *make(struct engine *engine, const struct lease_slot *slot,
@@ -139,10 +132,10 @@ static struct lease *make(struct engine *engine, const struct lease_slot *slot,
 		.policy_name = "doppler-policy-0000000000000",
 		.access_key_id = key_id,
 		.start_ms = ms,
-		.expires_ms = ms + engine->ttl_ms,
+		.expires_ms = ms + TTL_MS,
 		.start_at = at,
-		.rotate_at = at + engine->validity_ms,
-		.expire_at = at + engine->ttl_ms,
+		.rotate_at = at + VALIDITY_MS,
+		.expire_at = at + TTL_MS,
 		.fingerprint = fingerprint,
 	};
 
