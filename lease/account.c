@@ -28,8 +28,9 @@ static void calendar_learnt(struct limiter *limiter)
 	list_each (at, &account->engine->principals) {
 		struct principal *principal = container_of(at, struct principal, link);
 
+		/* A renewal does this itself when it is through. */
 		if (principal->account == account && principal->adopted &&
-		    principal->state == PRINCIPAL_ACTIVE)
+		    principal->state == PRINCIPAL_ACTIVE && !principal->renewal)
 			principal_set_expiry(principal);
 	}
 }

@@ -62,11 +62,21 @@ static void speed_up(struct limiter *limiter)
 	set_pace(limiter, rate < limiter->rate_max ? rate : limiter->rate_max);
 }
 
-static struct limiter_call *oldest_passed_over(const struct limiter *limiter, int64_t now)
+static struct limiter_call *most_urgent(const struct limiter *limiter)
+{
+	for (int class = LIMITER_KEYS; class < LIMITER_CLASSES; class ++)
+		if (!list_empty(&limiter->queues[class]))
+			return list_first(&limiter->queues[class], struct limiter_call, link);
+	return NULL;
+}
+
+/* The one that has waited longest, too long, behind a class more urgent than its own. */
+static struct limiter_call *passed_over(const struct limiter *limiter,
+					const struct limiter_call *urgent, int64_t now)
 {
 	struct limiter_call *oldest = NULL;
 
-	for (int class = LIMITER_KEYS; class < LIMITER_CLASSES; class ++) {
+	for (int class = (int)urgent->class + 1; class < LIMITER_CLASSES; class ++) {
 		const struct list *queue = &limiter->queues[class];
 
 		if (list_empty(queue))
@@ -81,14 +91,6 @@ static struct limiter_call *oldest_passed_over(const struct limiter *limiter, in
 	return oldest;
 }
 
-static struct limiter_call *most_urgent(const struct limiter *limiter)
-{
-	for (int class = LIMITER_KEYS; class < LIMITER_CLASSES; class ++)
-		if (!list_empty(&limiter->queues[class]))
-			return list_first(&limiter->queues[class], struct limiter_call, link);
-	return NULL;
-}
-
 /* The call that goes next, out of its queue, or NULL: nothing waits, or no token is left. */
 static struct limiter_call *take_next(struct limiter *limiter, int64_t now)
 {
@@ -101,10 +103,9 @@ static struct limiter_call *take_next(struct limiter *limiter, int64_t now)
 		if (!call || !bucket_take(&limiter->bucket, now))
 			return NULL;
 		if (++limiter->turns % LIMITER_FAIR_SHARE == 0) {
-			struct limiter_call *passed_over = oldest_passed_over(limiter, now);
+			struct limiter_call *patient = passed_over(limiter, call, now);
 
-			if (passed_over)
-				call = passed_over;
+			call = patient ? patient : call;
 		}
 	}
 	list_remove(&call->link);

@@ -46,14 +46,17 @@ static void finish(struct principal *principal)
 	int64_t moved_ms = principal->record.expires_ms - renewal->old_expires_ms;
 	int64_t min_validity = catalog_min_validity(&principal->recipe->secret, renewal->ttl_ms);
 
-	principal->expire_at += moved_ms;
 	principal->engine->counters.renewed++;
 	principal->renewal = renewal_cancel(renewal);
-	if (engine_now(principal->engine) >= principal->expire_at) {
-		principal_revoke(principal, "expired"); /* it was shortened, and that took long */
+	if (principal->adopted) {
+		principal_set_expiry(principal);
 		return;
 	}
-	principal_publish(principal, principal->lease->secret_access_key, min_validity);
+	principal->expire_at += moved_ms;
+	if (engine_now(principal->engine) >= principal->expire_at)
+		principal_revoke(principal, "expired"); /* it was shortened, and that took long */
+	else
+		principal_publish(principal, principal->lease->secret_access_key, min_validity);
 }
 
 static void fail(struct principal *principal, const struct dsec_error *err)
@@ -62,6 +65,8 @@ static void fail(struct principal *principal, const struct dsec_error *err)
 		   principal->record.lease_id, principal->record.user, err->message);
 	principal->record.expires_ms = principal->renewal->old_expires_ms;
 	principal->renewal = renewal_cancel(principal->renewal);
+	if (principal->adopted)
+		principal_set_expiry(principal);
 	principal_record(principal, JOURNAL_ACTIVE);
 }
 

@@ -33,14 +33,13 @@ struct fixture {
 	struct cloud_fate bad;
 	bool (*is_bad)(const struct provider_call *call); /* NULL: all of that operation */
 
-	/* Each call's operation, in order. */
-	char calls[65536];
+	/* Each call's operation, in order, until it is full; emptied by whoever wants to look. */
+	char calls[1024];
 
 	/* Called after each effect; may be NULL. */
 	void (*watch)(struct fixture *fixture, struct cloud_user *user, enum provider_op op);
 };
 
-/* With %s parts of the configuration: integration members, then the secret's. */
 struct fixture *fixture_new(const char *json);
 struct fixture *fixture_free(struct fixture *fixture);
 struct catalog *fixture_catalog(const char *json);

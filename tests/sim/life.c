@@ -324,13 +324,14 @@ static void crash(struct sim *sim)
 	world_arm(&sim->world, &sim->revive, world_between(&sim->world, 1, 60000));
 }
 
-/* The machine sleeps, and wakes with everything overdue. */
+/* The machine sleeps, the world goes on, and the engine wakes with everything overdue. */
 static void sleep_for_hours(struct sim *sim)
 {
-	int64_t ms = world_between(&sim->world, 1, 180) * SIM_MINUTE_MS;
+	int64_t until_at = sim->world.now_at + world_between(&sim->world, 1, 180) * SIM_MINUTE_MS;
 
-	sim_say(sim, "asleep for %lld ms", (long long)ms);
-	sim->world.now_at += ms;
+	sim_say(sim, "asleep until %lld", (long long)until_at);
+	while (world_step(&sim->world, until_at))
+		;
 	sim->alive_at = sim->world.now_at;
 }
 

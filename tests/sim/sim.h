@@ -14,7 +14,8 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/world.h"
 
-#define SIM_MINUTE_MS 60000
+#define SIM_MINUTE_MS INT64_C(60000)
+#define SIM_HOUR_MS   (60 * SIM_MINUTE_MS)
 
 /* How long after its end a user may still be there while a daemon runs, given how this AWS
  * misbehaves: an outage ends after SIM_OUTAGE_MAX_MS, a removal is retried within 5 minutes, a name
