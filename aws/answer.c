@@ -406,10 +406,10 @@ static void parse(struct answer *answer, const char *bytes, size_t n, bool last)
 		return;
 	if (XML_GetErrorCode(answer->parser) == XML_ERROR_NO_MEMORY)
 		answer->fault = "could not be read: no memory";
-	else if (XML_GetErrorCode(answer->parser) == XML_ERROR_NO_ELEMENTS)
-		answer->fault = "is empty";
 	else if (answer->depth > 0 && last)
 		answer->fault = "ends in the middle";
+	else if (XML_GetErrorCode(answer->parser) == XML_ERROR_NO_ELEMENTS)
+		answer->fault = "is empty";
 	else
 		answer->fault = "is no XML";
 }

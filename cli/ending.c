@@ -42,7 +42,7 @@ bool daemon_ended(struct daemon *daemon, int64_t now_at, int64_t *ret_next_at)
 {
 	struct engine_left left = engine_left(daemon->engine);
 
-	if (left.users == 0) {
+	if (left.users == 0 && left.lines == 0) {
 		progress_clear();
 		log_line(LOG_INFO, "every lease is revoked");
 		return true;

@@ -17,6 +17,7 @@
 
 #define FUSE_USE_VERSION 35
 
+#include <errno.h>
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -82,8 +83,8 @@ static inline struct files *files_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-/* For a node that the kernel knows and we do not: it is from an earlier life, and the VFS looks the
- * path up again. */
+/* NULL for a node that the kernel knows and we do not: it is from an earlier life. The request is
+ * answered then, and gone: the VFS looks the path up again. */
 static inline struct node *node_of(fuse_req_t req, fuse_ino_t id)
 {
 	struct node *node = nodes_find(&files_of(req)->nodes, id);

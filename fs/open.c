@@ -237,8 +237,8 @@ static void open_probe(struct files *files, fuse_req_t req, struct node *node)
 void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 {
 	struct files *files = files_of(req);
-	struct node *node = node_of(req, id);
 	uid_t uid = fuse_req_ctx(req)->uid;
+	struct node *node = node_of(req, id); /* NULL: the request is gone */
 
 	if (!node)
 		return;
@@ -260,40 +260,54 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 
 static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size, off_t offset)
 {
-	size_t from = offset < (off_t)n ? (size_t)offset : n;
+	if (offset >= (off_t)n) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
 
-	fuse_reply_buf(req, bytes + from, size < n - from ? size : n - from);
+	size_t left = n - (size_t)offset;
+	fuse_reply_buf(req, bytes + offset, size < left ? size : left);
 }
 
-/* Only what is not in the page cache comes here: rendered anew each time, so that no copy stays. */
-void files_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
-		struct fuse_file_info *info)
+/* Rendered anew each time, so that no copy stays; what is in the page cache does not come here. */
+static void read_rendered(fuse_req_t req, const struct node *node, size_t size, off_t offset)
 {
-	struct files *files = files_of(req);
-	struct node *node = node_of(req, id);
 	struct download bytes = {0};
+	int r = node->entry ? node_render(&files_of(req)->nodes, node, &bytes) : -ESTALE;
 
-	if (!node)
-		return;
-	if (node->kind == NODE_REPORT) {
-		reply_part(req, node->text, node->size, size, offset);
-		return;
-	}
-	if (node->kind == NODE_EMPTY) {
-		reply_part(req, NULL, 0, size, offset);
-		return;
-	}
-	if (node->kind == NODE_PROBE) {
-		reply_part(req, probe_text, node->size, size, offset);
-		return;
-	}
-
-	int r = node->entry ? node_render(&files->nodes, node, &bytes) : -ESTALE;
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
 		reply_part(req, bytes.bytes, bytes.n, size, offset);
 	download_finish(&bytes);
+}
+
+void files_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
+		struct fuse_file_info *info)
+{
+	const struct node *node = node_of(req, id);
+
+	if (!node)
+		return;
+	switch (node->kind) {
+	case NODE_STATIC:
+	case NODE_LEASED:
+		read_rendered(req, node, size, offset);
+		break;
+	case NODE_EMPTY:
+		fuse_reply_buf(req, NULL, 0);
+		break;
+	case NODE_REPORT:
+		reply_part(req, node->text, node->size, size, offset);
+		break;
+	case NODE_PROBE:
+		reply_part(req, probe_text, node->size, size, offset);
+		break;
+	case NODE_FOLDER:
+	case NODE_UNLEASED: /* no OPEN of it has been answered */
+		fuse_reply_err(req, EBADF);
+		break;
+	}
 }
 
 void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)

@@ -19,7 +19,7 @@ void queue_finish(struct queue *queue)
 	queue->fd = -1;
 }
 
-void queue_wake(struct queue *queue)
+static void wake(struct queue *queue)
 {
 	uint64_t one = 1;
 
@@ -37,7 +37,7 @@ void queue_push(struct queue *queue, struct queue_item *item)
 	while (!atomic_compare_exchange_weak_explicit(&queue->newest, &before, item,
 						      memory_order_release, memory_order_relaxed));
 	if (!before)
-		queue_wake(queue); /* the others find it readable: queue_take empties it whole */
+		wake(queue); /* the others find it readable: queue_take empties it whole */
 }
 
 struct queue_item *queue_take(struct queue *queue)

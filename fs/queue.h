@@ -31,9 +31,6 @@ static inline bool queue_has(const struct queue *queue)
 	return atomic_load_explicit(&queue->newest, memory_order_acquire) != NULL;
 }
 
-/* Makes fd readable although nothing was pushed. */
-void queue_wake(struct queue *queue);
-
 /* All that was pushed, oldest first, and NULL at the end. */
 struct queue_item *queue_take(struct queue *queue);
 

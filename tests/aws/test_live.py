@@ -14,6 +14,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
+import tap  # noqa: E402
 from localiam import Certificates, LocalIAM, Principal  # noqa: E402
 from provider import (ATTACHMENTS, Gate, Provider, Script, answer, drop, error_xml,  # noqa: E402
                       xml)
@@ -643,4 +644,4 @@ class Memory(TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    tap.main()

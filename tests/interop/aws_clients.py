@@ -93,7 +93,8 @@ class AwsClients(unittest.TestCase):
         self.assert_may_describe(answer)
 
     def test_the_whole_environment_by_env(self):
-        script = (f"env $(cat {self.dsec.path("app/shell")}/.env-no-quotes)"
+        file = self.dsec.path("app/shell/.env-no-quotes")
+        script = (f"env $(cat {file})"
                   f" {AWS} --endpoint-url {self.moto.endpoint} ec2 describe-instances")
         answer = subprocess.run(["sh", "-c", script], capture_output=True, text=True,
                                 timeout=AWS_SECONDS, stdin=subprocess.DEVNULL,
