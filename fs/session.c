@@ -103,8 +103,7 @@ void session_close(struct files *files)
 
 static void stop(struct files *files)
 {
-	list_each(at, &files->nodes.all)
-	{
+	list_each (at, &files->nodes.all) {
 		struct node *node = container_of(at, struct node, in_nodes);
 
 		if (!list_empty(&node->waiters))

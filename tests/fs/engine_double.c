@@ -74,8 +74,10 @@ static void drop(struct made *made)
 
 struct engine *double_free(struct engine *engine)
 {
-	list_each(at, &engine->leases) drop(container_of(at, struct made, link));
-	list_each(at, &engine->waiters) free(container_of(at, struct waiter, link));
+	list_each (at, &engine->leases)
+		drop(container_of(at, struct made, link));
+	list_each (at, &engine->waiters)
+		free(container_of(at, struct waiter, link));
 	catalog_unref(engine->catalog);
 	free(engine);
 	return NULL;
@@ -167,8 +169,7 @@ static bool same_slot(const struct lease_slot *a, const struct lease_slot *b)
 static struct lease *current(struct engine *engine, const struct lease_slot *slot,
 			     uint64_t fingerprint)
 {
-	list_each(at, &engine->leases)
-	{
+	list_each (at, &engine->leases) {
 		struct lease *lease = container_of(at, struct made, link)->lease;
 
 		if (same_slot(&lease->slot, slot) && lease->fingerprint == fingerprint &&
@@ -239,8 +240,7 @@ int double_tick(struct engine *engine)
 {
 	int least = -1;
 
-	list_each(at, &engine->waiters)
-	{
+	list_each (at, &engine->waiters) {
 		struct waiter *waiter = container_of(at, struct waiter, link);
 		int wait_ms = -1;
 
@@ -266,14 +266,14 @@ void double_rotate(struct engine *engine, const char *config, size_t keep)
 	struct list old;
 
 	list_take_all(&old, &engine->leases);
-	list_each(at, &old)
-	{
+	list_each (at, &old) {
 		struct made *made = container_of(at, struct made, link);
 		const struct lease *lease = made->lease;
 		size_t newer = 0;
 
-		list_each(other, &engine->leases) newer += same_slot(
-			&container_of(other, struct made, link)->lease->slot, &lease->slot);
+		list_each (other, &engine->leases)
+			newer += same_slot(&container_of(other, struct made, link)->lease->slot,
+					   &lease->slot);
 		if (strcmp(lease->slot.config, config) == 0 && newer == 0)
 			make(engine, &lease->slot, lease->fingerprint), newer++;
 		if (strcmp(lease->slot.config, config) == 0 && newer >= keep) {
@@ -287,7 +287,8 @@ void double_rotate(struct engine *engine, const char *config, size_t keep)
 
 void double_end_all(struct engine *engine)
 {
-	list_each(at, &engine->leases) end(engine, container_of(at, struct made, link));
+	list_each (at, &engine->leases)
+		end(engine, container_of(at, struct made, link));
 }
 
 struct double_counts double_counts(const struct engine *engine)
@@ -323,8 +324,7 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 
 void engine_abandon(struct engine *engine, uint64_t ticket)
 {
-	list_each(at, &engine->waiters)
-	{
+	list_each (at, &engine->waiters) {
 		struct waiter *waiter = container_of(at, struct waiter, link);
 
 		if (waiter->ticket != ticket)
