@@ -49,20 +49,19 @@ static int words_matched(const struct command *command, int n, char *const *word
 	return 0;
 }
 
-/* The one with the most words: "leases" is a command, and so is "leases revoke". */
+/* The command whose name takes the most words: "leases revoke" is not "leases" with an operand. */
 static const struct command *find(int n, char *const *words, int *ret_words)
 {
 	const struct command *found = NULL;
-	int most = 0;
 
+	*ret_words = 0;
 	for (size_t i = 0; i < COMMANDS; i++) {
 		int matched = words_matched(commands[i], n, words);
-		if (matched > most) {
-			most = matched;
+		if (matched > *ret_words) {
+			*ret_words = matched;
 			found = commands[i];
 		}
 	}
-	*ret_words = most;
 	return found;
 }
 
