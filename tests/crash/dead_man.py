@@ -54,8 +54,8 @@ class DeadMan(unittest.TestCase):
         self.scene = Scene(self, {"policy": policy("iam:ListUsers"), "ttl": "10m"})
         self.scene.dsec.start()
         *key, user = self.scene.key()
-        self.scene.leases("renew", self.scene.lease(user)["id"], "1h")
         first = self.scene.end_in_policy(user)
+        self.scene.leases("renew", self.scene.lease(user)["id"], "1h")
         until("the policy has the new end",
               lambda: self.scene.end_in_policy(user) >= first + 50 * 60 * 1000)
         self.scene.dsec.kill()

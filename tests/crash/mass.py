@@ -135,8 +135,8 @@ class Mass(unittest.TestCase):
         terminal = Terminal()
         begin, calls = time.monotonic(), len(self.iam.log())
         result = subprocess.run([DSEC, "unmount", "--wait", self.scene.dsec.mountpoint],
-                                stdin=subprocess.DEVNULL, stderr=terminal.slave, check=False,
-                                timeout=DEADLINE)
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=terminal.slave, check=False, timeout=DEADLINE)
         os.close(terminal.slave)
         text = terminal.end()
         self.assertEqual(result.returncode, 0, text)
