@@ -121,6 +121,16 @@ const struct dynamic_secret *config_dynamic(const struct config *config, const c
 	return found;
 }
 
+const char *catalog_api_socket(const struct catalog *catalog)
+{
+	const size_t prefix = strlen(CATALOG_UNIX_PREFIX);
+
+	for (size_t i = 0; i < catalog->n_api_listen; i++)
+		if (strncmp(catalog->api_listen[i], CATALOG_UNIX_PREFIX, prefix) == 0)
+			return catalog->api_listen[i] + prefix;
+	return NULL;
+}
+
 int64_t catalog_min_validity(const struct dynamic_secret *secret, int64_t ttl_ms)
 {
 	return secret->min_validity_ms < ttl_ms / 2 ? secret->min_validity_ms : ttl_ms / 2;

@@ -199,6 +199,10 @@ const struct integration *catalog_integration(const struct catalog *catalog,
 const struct dynamic_secret *config_dynamic(const struct config *config, const char *name,
 					    size_t *ret_index); /* NULL: none */
 
+/* The path of the first Unix socket in api.listen; NULL: none. */
+#define CATALOG_UNIX_PREFIX "unix:"
+const char *catalog_api_socket(const struct catalog *catalog);
+
 /* What a lease of ttl_ms must have left to be handed to another reader: min_validity_ms, but at
  * most half of ttl_ms. */
 int64_t catalog_min_validity(const struct dynamic_secret *secret, int64_t ttl_ms);

@@ -94,10 +94,12 @@ static const char *listen_problem(const char *text)
 	char host[HOST_MAX];
 	const char *colon = strrchr(text, ':');
 
-	if (strncmp(text, "unix:", 5) == 0) {
-		if (text[5] != '/')
+	const size_t prefix = strlen(CATALOG_UNIX_PREFIX);
+
+	if (strncmp(text, CATALOG_UNIX_PREFIX, prefix) == 0) {
+		if (text[prefix] != '/')
 			return "needs a whole path, such as \"unix:/run/dsec.sock\"";
-		return strlen(text + 5) < sizeof(((struct sockaddr_un *)NULL)->sun_path)
+		return strlen(text + prefix) < sizeof(((struct sockaddr_un *)NULL)->sun_path)
 			       ? NULL
 			       : "has a path that is too long for a socket";
 	}
@@ -110,6 +112,20 @@ static const char *listen_problem(const char *text)
 	if (!catalog_port_valid(colon + 1))
 		return "has no valid port";
 	return NULL;
+}
+
+static bool is_unix(const char *listen)
+{
+	return strncmp(listen, CATALOG_UNIX_PREFIX, strlen(CATALOG_UNIX_PREFIX)) == 0;
+}
+
+/* Is the last of n addresses one that this version listens on? */
+static bool serves(const char *const *listen, size_t n)
+{
+	for (size_t i = 0; i < n - 1; i++)
+		if (is_unix(listen[i]))
+			return false;
+	return is_unix(listen[n - 1]);
 }
 
 static void read_listen(struct catalog *ret, const struct cursor *object)
@@ -131,10 +147,11 @@ static void read_listen(struct catalog *ret, const struct cursor *object)
 			cursor_refuse(&at, "\"%.128s\" %s", text, problem);
 		else if (text)
 			listen[ret->n_api_listen++] = reader_string(object->reader, text);
+		if (text && !problem && !serves(listen, ret->n_api_listen))
+			cursor_warn(&at, "is not served: this version listens on the first Unix "
+					 "socket alone");
 	}
 	ret->api_listen = listen;
-	if (n > 0)
-		cursor_warn(&list, "this version does not serve the API yet");
 }
 
 static void read_api(struct catalog *ret, const struct cursor *root)

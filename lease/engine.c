@@ -167,6 +167,7 @@ struct engine_left engine_left(const struct engine *engine)
 	struct engine_left left = {
 		.users = engine->n_users,
 		.keys = engine->n_keys,
+		.lines = engine->principals_by_id.n,
 		.total = engine->closing_total,
 	};
 

@@ -181,6 +181,8 @@ struct engine_left {
 	size_t users; /* that may still exist; at least one as long as the journal is lost and
 			 IAM has not been listed */
 	size_t keys;  /* of those, users whose key may still exist */
+	size_t lines; /* in the journal, also of users that are gone: a daemon that ends before they
+			 are deleted leaves them to the next start */
 	size_t total; /* how many there were when engine_revoke_all was called */
 	int64_t estimate_ms; /* how long the rest takes at the present rate */
 };

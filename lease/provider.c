@@ -14,6 +14,7 @@ const char *provider_op_name(enum provider_op op)
 		[PROVIDER_REMOVE] = "Remove",
 		[PROVIDER_VERIFY_KEY] = "GetCallerIdentity",
 		[PROVIDER_SUMMARY] = "GetAccountSummary",
+		[PROVIDER_SIMULATE] = "SimulatePrincipalPolicy",
 	};
 	return names[op];
 }

@@ -48,6 +48,8 @@ enum provider_op {
 				   KEY_NOT_READY while not */
 	PROVIDER_SUMMARY, /* GetAccountSummary                           → users_used, users_quota
 			   */
+	PROVIDER_SIMULATE, /* name (the ARN of a principal), actions, resource, tags (context keys
+			      of the request): what may it not do? → names, the denied actions */
 };
 
 /* "CreateUser" and so on, for messages. */
@@ -65,6 +67,9 @@ struct provider_call {
 	const char *permissions_boundary;
 	const struct tag *tags;
 	size_t n_tags;
+	const char *const *actions; /* SIMULATE: such as "iam:CreateUser" */
+	size_t n_actions;
+	const char *resource; /* SIMULATE: the ARN that the actions would be done to */
 	enum provider_attachment attachment;
 	const char *access_key_id;
 	const struct secret

@@ -113,6 +113,14 @@ static void give_up(struct timer *timer)
 	finish_victim(victim, SWEEP_FAILED, "given up", &err);
 }
 
+/* What is refused for good at the last step: waiting mends nothing, and whoever runs a sweep waits
+ * for its end. */
+static bool is_final(enum provider_op op, const struct dsec_error *err)
+{
+	return op == PROVIDER_DELETE_USER && err->kind != DSEC_ERROR_CONFLICT &&
+	       !limiter_transient(err);
+}
+
 static void trouble(struct removal *removal, enum provider_op op, const struct dsec_error *err)
 {
 	struct victim *victim = container_of(removal, struct victim, removal);
@@ -120,8 +128,9 @@ static void trouble(struct removal *removal, enum provider_op op, const struct d
 
 	victim->trouble = *err;
 	dsec_error_wrap(&victim->trouble, "%s", provider_op_name(op));
+	victim->troubles++;
 	/* Not from within: the removal is still at it. */
-	if (++victim->troubles == SWEEP_TROUBLES_MAX)
+	if (victim->troubles == SWEEP_TROUBLES_MAX || is_final(op, err))
 		timer_arm(&sweep->timers, &victim->give_up,
 			  sweep->clock->boottime_at(sweep->clock));
 }

@@ -162,6 +162,27 @@ static void lost_create_keeps_its_intent_until_a_later_look(void **state)
 	assert_int_equal(engine_left(fixture->engine).users, 0);
 }
 
+static bool no_user_left(struct fixture *fixture)
+{
+	return engine_left(fixture->engine).users == 0;
+}
+
+static void a_line_that_a_slow_disk_still_holds_is_not_nothing_left(void **state)
+{
+	struct fixture *fixture = *state;
+
+	lease_unref(fixture_lease(fixture));
+	fixture->disk.delay_min_ms = fixture->disk.delay_max_ms = 5 * SECOND_MS;
+	engine_revoke_all(fixture->engine, "unmount");
+	assert_true(fixture_until(fixture, no_user_left));
+	assert_int_equal(fixture->cloud.n_users, 0);
+	assert_false(list_empty(&fixture->disk.records));
+	assert_int_equal(engine_left(fixture->engine).lines, 1);
+	fixture_run(fixture, MINUTE_MS);
+	assert_true(list_empty(&fixture->disk.records));
+	assert_int_equal(engine_left(fixture->engine).lines, 0);
+}
+
 static const char many[] =
 	"{\"integrations\": {\"aws\": {\"type\": \"aws-iam\", \"rate\": 1000, \"credentials\": "
 	"{\"source\": \"static\", \"access_key_id\": \"AKIA0000000000000000\", "
@@ -262,6 +283,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(a_line_that_a_slow_disk_still_holds_is_not_nothing_left),
 		TEST(key_and_policy_go_at_the_ttl_then_the_user),
 		TEST(whatever_hangs_on_the_user_is_found_and_removed),
 		TEST(user_that_somebody_removed_is_gone_too),

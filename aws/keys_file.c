@@ -1,0 +1,59 @@
+#include "aws/keys_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "aws/keys.h"
+#include "aws/wipe.h"
+#include "lease/alloc.h"
+
+/* Reads what fits; the number of bytes or a negative errno. */
+static ssize_t read_all(int fd, char *to, size_t size)
+{
+	size_t n = 0;
+	ssize_t got;
+
+	do {
+		got = read(fd, to + n, size - n);
+		if (got > 0)
+			n += (size_t)got;
+	} while ((got > 0 && n < size) || (got < 0 && errno == EINTR));
+	return got < 0 ? -errno : (ssize_t)n;
+}
+
+static int cannot_read(struct dsec_error *err, const char *path, int error)
+{
+	dsec_error_set(err, DSEC_ERROR_CREDENTIALS, "%s cannot be read: %s", path, strerror(error));
+	return -error;
+}
+
+int keys_file_read(char **ret, const char *path, struct dsec_error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	_cleanup_wipe_ char *text = NULL;
+	struct stat stat;
+	ssize_t n;
+
+	if (fd < 0)
+		return cannot_read(err, path, errno);
+	if (fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode)) {
+		close(fd);
+		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS, "%s is no regular file", path);
+	}
+	text = alloc_zeroed(KEYS_FILE_MAX + 1, 1);
+	n = read_all(fd, text, KEYS_FILE_MAX + 1);
+	close(fd);
+	if (n < 0)
+		return cannot_read(err, path, (int)-n);
+	if ((size_t)n > KEYS_FILE_MAX)
+		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS, "%s has more than %lu bytes",
+				      path, KEYS_FILE_MAX);
+	if (memchr(text, '\0', (size_t)n))
+		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS, "%s is no text", path);
+	*ret = text;
+	text = NULL;
+	return 0;
+}

@@ -1,0 +1,21 @@
+/*
+ * configuration.h: dsec.json as the commands use it: read, its problems told.
+ */
+#ifndef DSEC_CLI_CONFIGURATION_H
+#define DSEC_CLI_CONFIGURATION_H
+
+#include "lease/catalog.h"
+#include "lease/error.h"
+
+/* Reads the file and logs every problem in it. NULL when it is not usable. Before the
+ * first one it prepares the process for secrets: memory for them, and libraries that wipe theirs;
+ * so nothing that uses OpenSSL or curl comes before it, and no thread. */
+struct catalog *configuration_load(const char *file);
+
+static inline void catalog_unrefp(struct catalog **catalog)
+{
+	catalog_unref(*catalog);
+}
+#define _cleanup_catalog_ __attribute__((cleanup(catalog_unrefp)))
+
+#endif

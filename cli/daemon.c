@@ -1,0 +1,444 @@
+#include "cli/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "cli/background.h"
+#include "cli/command.h"
+#include "cli/daemon_private.h"
+#include "cli/left.h"
+#include "cli/log.h"
+#include "cli/notify.h"
+#include "cli/paths.h"
+#include "lease/alloc.h"
+
+enum source {
+	SOURCE_SIGNAL,
+	SOURCE_TIMER,
+	SOURCE_FS,
+	SOURCE_AWS,
+	SOURCE_JOURNAL,
+	SOURCE_API,
+	SOURCES,
+};
+
+/* What the engine has to say, to those who want to hear it. */
+
+static void on_lease(void *arg, enum lease_event event, const struct lease *lease,
+		     const char *reason)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->fs)
+		fs_lease(daemon->fs, event, lease);
+	if (daemon->audit)
+		audit_lease(daemon->audit, event, lease, reason);
+}
+
+static void on_failed(void *arg, const struct lease_slot *slot, const struct lease_caller *caller,
+		      const struct dsec_error *err)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->audit)
+		audit_failed(daemon->audit, slot, caller, err);
+}
+
+static void on_handed_out(void *arg, const struct lease *lease, const struct lease_caller *caller)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->audit)
+		audit_handed_out(daemon->audit, lease, caller);
+}
+
+static void on_log(void *arg, int priority, const char *message)
+{
+	log_line(priority, "%s", message);
+}
+
+static struct provider *find_provider(void *arg, const struct integration *integration)
+{
+	struct daemon *daemon = arg;
+
+	return aws_provider(daemon->aws, daemon->catalog, integration);
+}
+
+/* Starting. */
+
+/* What the journal holds is read before the engine that it is for can exist. */
+struct recalled {
+	struct journal_record *records;
+	size_t n, size;
+};
+
+static void keep_record(void *arg, const struct journal_record *record)
+{
+	struct recalled *recalled = arg;
+
+	if (recalled->n == recalled->size) {
+		recalled->size = recalled->size ? 2 * recalled->size : 16;
+		recalled->records = alloc_resized(recalled->records, recalled->size,
+						  sizeof(*recalled->records));
+	}
+	recalled->records[recalled->n++] = *record;
+}
+
+static int start_engine(struct daemon *daemon, const struct recalled *recalled,
+			struct dsec_error *err)
+{
+	const struct engine_env env = {
+		.clock = &system_clock,
+		.journal = journal_sqlite_journal(daemon->journal),
+		.provider = find_provider,
+		.provider_arg = daemon,
+		.observer =
+			{
+				.lease = on_lease,
+				.failed = on_failed,
+				.handed_out = on_handed_out,
+				.log = on_log,
+				.arg = daemon,
+			},
+		.daemon_id = daemon->options.state->daemon_id,
+	};
+
+	int r = engine_new(&daemon->engine, &env, daemon->catalog, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < recalled->n; i++)
+		engine_recall(daemon->engine, &recalled->records[i]);
+	return 0;
+}
+
+static int open_journal(struct daemon *daemon, struct recalled *recalled, bool *ret_lost,
+			struct dsec_error *err)
+{
+	enum journal_opened opened;
+
+	int r = journal_sqlite_open(&daemon->journal, daemon->options.state->folder, keep_record,
+				    recalled, &opened, err);
+	if (r < 0)
+		return r;
+	if (opened == JOURNAL_DAMAGED)
+		log_line(LOG_CRIT,
+			 "the journal in %s was damaged and is set aside; it is rebuilt from what "
+			 "IAM lists under this daemon's path",
+			 daemon->options.state->folder);
+	*ret_lost = opened != JOURNAL_FOUND;
+	return 0;
+}
+
+static int start_fs(struct daemon *daemon, struct dsec_error *err)
+{
+	const struct daemon_options *from = &daemon->options;
+	struct fs_options options = {
+		.mountpoint = from->mountpoint,
+		.catalog = daemon->catalog,
+		.clock = &system_clock,
+		.version = DSEC_VERSION,
+		.state_folder = from->state->folder,
+		.config_file = from->config_file,
+		.first_open = FS_FIRST_OPEN_PROBE,
+		.first_node_id = 2, /* a mount of our own: nothing used an id on it before */
+	};
+	bool others;
+
+	int r = fs_mount(from->mountpoint, &options.fuse_fd, &others, err);
+	if (r < 0)
+		return r;
+	r = fs_start(&daemon->fs, &options, err);
+	if (r < 0) {
+		struct dsec_error ignored;
+		fs_unmount(from->mountpoint, &ignored);
+		return r;
+	}
+	if (!others)
+		log_line(LOG_NOTICE, "other users cannot see %s (see dsec check)",
+			 from->mountpoint);
+	return 0;
+}
+
+/* The socket of the configuration has to be there. The default one is a convenience: another daemon
+ * may have it. */
+static int start_api(struct daemon *daemon, struct dsec_error *err)
+{
+	const struct catalog *catalog = daemon->catalog;
+	struct api_options options = {
+		.admin_group = catalog->api_admin_group,
+		.clock = &system_clock,
+		.engine = daemon->engine,
+	};
+	const char *configured = catalog_api_socket(catalog);
+	char path[PATH_MAX];
+	struct dsec_error unusable;
+
+	options.socket_path = configured ? configured : path;
+	if (configured)
+		return api_start(&daemon->api, &options, err);
+	if (paths_socket(path, &unusable) < 0 || api_start(&daemon->api, &options, &unusable) < 0)
+		log_line(LOG_NOTICE, "'dsec leases' will not reach this daemon: %s",
+			 unusable.message);
+	return 0;
+}
+
+static int watch(struct daemon *daemon, enum source source, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
+
+	return epoll_ctl(daemon->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+/* Before any thread exists, so that all of them inherit the mask and only signal_fd gets them. */
+static int take_signals(struct daemon *daemon, struct dsec_error *err)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	daemon->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	daemon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (daemon->signal_fd < 0 || daemon->timer_fd < 0 || daemon->epoll_fd < 0)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "no descriptors: %s", strerror(errno));
+	return 0;
+}
+
+static int watch_all(struct daemon *daemon, struct dsec_error *err)
+{
+	if (watch(daemon, SOURCE_SIGNAL, daemon->signal_fd) < 0 ||
+	    watch(daemon, SOURCE_TIMER, daemon->timer_fd) < 0 ||
+	    watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0 ||
+	    watch(daemon, SOURCE_AWS, aws_fd(daemon->aws)) < 0 ||
+	    watch(daemon, SOURCE_JOURNAL, journal_sqlite_fd(daemon->journal)) < 0 ||
+	    (daemon->api && watch(daemon, SOURCE_API, api_fd(daemon->api)) < 0))
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "epoll: %s", strerror(errno));
+	return 0;
+}
+
+/* The other way round than it was made: nobody is called who is gone. */
+static struct daemon *daemon_free(struct daemon *daemon)
+{
+	if (!daemon)
+		return NULL;
+	if (daemon->fs) {
+		struct dsec_error ignored;
+		fs_unmount(daemon->options.mountpoint, &ignored);
+	}
+	daemon->fs = fs_stop(daemon->fs);
+	daemon->api = api_stop(daemon->api);
+	daemon->engine = engine_free(daemon->engine);
+	daemon->aws = aws_free(daemon->aws);
+	daemon->journal = journal_sqlite_close(daemon->journal);
+	daemon->audit = audit_close(daemon->audit);
+	daemon->catalog = catalog_unref(daemon->catalog);
+	if (daemon->options.ready_fd >= 0)
+		close(daemon->options.ready_fd);
+	if (daemon->epoll_fd >= 0)
+		close(daemon->epoll_fd);
+	if (daemon->timer_fd >= 0)
+		close(daemon->timer_fd);
+	if (daemon->signal_fd >= 0)
+		close(daemon->signal_fd);
+	free(daemon);
+	return NULL;
+}
+
+static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_error *err)
+{
+	bool lost = false;
+
+	int r = take_signals(daemon, err);
+	if (r == 0)
+		r = aws_new(&daemon->aws, &system_clock, err);
+	if (r == 0)
+		r = daemon_audit(daemon, daemon->catalog, err);
+	if (r == 0)
+		r = open_journal(daemon, recalled, &lost, err);
+	if (r == 0)
+		r = start_engine(daemon, recalled, err);
+	if (r == 0)
+		r = start_api(daemon, err);
+	if (r == 0)
+		r = start_fs(daemon, err);
+	if (r == 0)
+		r = watch_all(daemon, err);
+	if (r == 0)
+		engine_start(daemon->engine, lost);
+	return r;
+}
+
+int daemon_start(struct daemon **ret, const struct daemon_options *options, struct catalog *catalog,
+		 struct dsec_error *err)
+{
+	struct recalled recalled = {0};
+	struct daemon *daemon = alloc_zeroed(1, sizeof(*daemon));
+
+	*daemon = (struct daemon){
+		.options = *options,
+		.catalog = catalog_ref(catalog),
+		.epoll_fd = -1,
+		.signal_fd = -1,
+		.timer_fd = -1,
+	};
+	int r = start(daemon, &recalled, err);
+	free(recalled.records);
+	if (r < 0)
+		daemon_free(daemon);
+	else
+		*ret = daemon;
+	return r;
+}
+
+/* Serving. */
+
+static void take_signal(struct daemon *daemon)
+{
+	struct signalfd_siginfo info;
+
+	while (read(daemon->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		switch (info.ssi_signo) {
+		case SIGHUP:
+			if (!daemon->ending)
+				daemon_reload(daemon);
+			break;
+		case SIGUSR1:
+			daemon->patient = true;
+			break;
+		case SIGINT:
+		case SIGTERM:
+			if (daemon->ending)
+				daemon->impatient = true;
+			else
+				daemon_end(daemon,
+					   info.ssi_signo == SIGINT ? "interrupted" : "unmounted");
+			break;
+		}
+	}
+}
+
+static void take_event(struct daemon *daemon, enum source source)
+{
+	uint64_t expirations;
+
+	switch (source) {
+	case SOURCE_SIGNAL:
+		take_signal(daemon);
+		break;
+	case SOURCE_TIMER:
+		(void)!read(daemon->timer_fd, &expirations, sizeof(expirations));
+		break;
+	case SOURCE_FS:
+		if (!daemon->fs)
+			break;
+		fs_dispatch(daemon->fs, daemon->engine);
+		if (fs_ended(daemon->fs))
+			daemon_end(daemon, "unmounted");
+		break;
+	case SOURCE_AWS:
+		aws_dispatch(daemon->aws);
+		break;
+	case SOURCE_JOURNAL:
+		journal_sqlite_dispatch(daemon->journal);
+		break;
+	case SOURCE_API:
+		api_dispatch(daemon->api);
+		break;
+	case SOURCES:
+		break;
+	}
+}
+
+static void set_timer(struct daemon *daemon, int64_t at)
+{
+	struct itimerspec timer = {0};
+
+	if (at != DSEC_NEVER) {
+		if (at < 1)
+			at = 1; /* all zero would disarm it */
+		timer.it_value.tv_sec = at / 1000;
+		timer.it_value.tv_nsec = at % 1000 * 1000000;
+	}
+	timerfd_settime(daemon->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL);
+}
+
+/* Does what is due. False when the daemon has ended. */
+static bool work(struct daemon *daemon)
+{
+	/* The engine first: what it does may give AWS a nearer deadline. */
+	int64_t next_at = engine_tick(daemon->engine);
+	int64_t aws_at = aws_deadline_at(daemon->aws);
+	int64_t now_at = system_clock.boottime_at(&system_clock);
+
+	if (aws_at <= now_at) {
+		aws_dispatch(daemon->aws);
+		next_at = now_at; /* come again: the engine has heard something */
+	} else if (aws_at < next_at) {
+		next_at = aws_at;
+	}
+	if (daemon->api) {
+		int64_t api_at = api_deadline_at(daemon->api);
+		if (api_at <= now_at)
+			api_dispatch(daemon->api);
+		else if (api_at < next_at)
+			next_at = api_at;
+	}
+	if (daemon->ending && daemon_ended(daemon, now_at, &next_at))
+		return false;
+	set_timer(daemon, next_at);
+	return true;
+}
+
+static void serve(struct daemon *daemon)
+{
+	struct epoll_event events[SOURCES];
+
+	while (work(daemon)) {
+		int n = epoll_wait(daemon->epoll_fd, events, SOURCES, -1);
+		if (n < 0 && errno != EINTR) {
+			log_line(LOG_CRIT, "epoll: %s", strerror(errno));
+			return;
+		}
+		for (int i = 0; i < n; i++)
+			take_event(daemon, events[i].data.u32);
+	}
+}
+
+static void tell_ready(struct daemon *daemon)
+{
+	log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
+		 daemon->options.mountpoint, secret_arena_kind());
+	if (daemon->options.ready_fd >= 0) {
+		int r = background_ready(daemon->options.ready_fd);
+		daemon->options.ready_fd = -1;
+		if (r < 0)
+			daemon_end(daemon, "nobody waits for the mount");
+	}
+	notify_send("READY=1\nMAINPID=%d\nSTATUS=serving %s", (int)getpid(),
+		    daemon->options.mountpoint);
+}
+
+int daemon_run(struct daemon *daemon)
+{
+	tell_ready(daemon);
+	serve(daemon);
+
+	struct engine_left left = engine_left(daemon->engine);
+	struct catalog *catalog = catalog_ref(daemon->catalog);
+	const struct state *state = daemon->options.state;
+	daemon_free(daemon);
+	/* The journal is closed now: what it says is what the next start will find. */
+	ssize_t n = left_report(state->folder, catalog, left.keys == 0);
+	catalog_unref(catalog);
+	return n == 0 ? STATUS_FINE : STATUS_FAILED;
+}

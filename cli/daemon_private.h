@@ -1,0 +1,51 @@
+/*
+ * daemon_private.h: what the files of the daemon share: daemon.c (start, loop), ending.c,
+ * reloading.c.
+ */
+#ifndef DSEC_CLI_DAEMON_PRIVATE_H
+#define DSEC_CLI_DAEMON_PRIVATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/api.h"
+#include "aws/aws.h"
+#include "cli/daemon.h"
+#include "fs/fs.h"
+#include "lease/audit.h"
+#include "lease/catalog.h"
+#include "lease/engine.h"
+#include "lease/journal.h"
+
+struct daemon {
+	struct daemon_options options;
+	struct catalog *catalog;
+	struct aws *aws;
+	struct journal_sqlite *journal;
+	struct audit *audit; /* NULL: none is configured */
+	struct engine *engine;
+	struct api *api; /* NULL: it has no socket */
+	struct fs *fs;   /* NULL once it has ended */
+	int epoll_fd, signal_fd, timer_fd;
+
+	bool ending;
+	bool patient;     /* USR1: end without a time limit */
+	bool impatient;   /* a second TERM or INT: leave now */
+	int64_t end_at;   /* boottime, while ending: when its time is over */
+	int64_t shown_at; /* boottime, while ending: when progress was shown last */
+};
+
+/* Begins the end, once: `reason` stands in the journal and the audit log. */
+void daemon_end(struct daemon *daemon, const char *reason);
+
+/* While it ends: shows how far it is, and says whether that is all. *ret_next_at is brought forward
+ * to when this wants to be asked again. */
+bool daemon_ended(struct daemon *daemon, int64_t now_at, int64_t *ret_next_at);
+
+/* Reads the configuration again; one that is not usable changes nothing. */
+void daemon_reload(struct daemon *daemon);
+
+/* Opens, changes or closes the audit log as the catalog wants it. On failure the old one stays. */
+int daemon_audit(struct daemon *daemon, const struct catalog *catalog, struct dsec_error *err);
+
+#endif

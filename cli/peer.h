@@ -1,0 +1,35 @@
+/*
+ * peer.h: which daemon serves a mount, asked of the mount itself.
+ */
+#ifndef DSEC_CLI_PEER_H
+#define DSEC_CLI_PEER_H
+
+#include <limits.h>
+#include <sys/types.h>
+
+#include "lease/error.h"
+
+#define PEER_TIMEOUT_MS 5000 /* a daemon that does not answer for so long is hanging */
+
+struct peer {
+	pid_t pid;
+	char state[PATH_MAX];  /* its state folder */
+	char config[PATH_MAX]; /* its configuration */
+};
+
+/* Reads the attributes of the mount's root. Never waits longer than PEER_TIMEOUT_MS, also when the
+ * daemon hangs. Fails with DSEC_ERROR_TIMEOUT, NOT_ALLOWED (another user's mount), or FAULT. */
+int peer_look(const char *mountpoint, struct peer *ret, struct dsec_error *err);
+
+/* The same, and a pidfd of the daemon in *ret_pidfd, which is then certain to mean that process and
+ * no other that got its number. */
+int peer_open(const char *mountpoint, struct peer *ret, int *ret_pidfd, struct dsec_error *err);
+
+/* Sends through a pidfd; EPERM becomes a sentence. */
+int peer_signal(int pidfd, const struct peer *peer, int number, struct dsec_error *err);
+
+/* Logs why no daemon can be spoken to at this path, when nothing, a dead dsec or something else is
+ * mounted there. Returns 0 when a live dsec is. */
+int peer_expect(const char *mountpoint);
+
+#endif

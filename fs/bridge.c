@@ -1,0 +1,417 @@
+/*
+ * bridge.c: the engine's thread's side: starting and stopping the file thread, and turning its
+ * messages into calls of the engine.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/fs_private.h"
+#include "lease/alloc.h"
+
+/* How long INIT may take to come: it is there when the mount is. */
+#define INIT_TIMEOUT_MS 10000
+
+struct fs {
+	struct files files; /* the file thread's, but for its queues and its session's descriptor */
+	pthread_t thread;
+	bool running, started, ended;
+	int start_error;
+	const struct clock *clock;
+	char *version;
+	struct tree *tree;     /* the current one */
+	struct engine *engine; /* NULL before the first fs_dispatch */
+	struct list early;     /* what was asked before that */
+	struct table pending;  /* by their number */
+	struct list all_pending;
+	enum fs_first_open first_open;
+};
+
+/* An engine_acquire whose answer is to come. */
+struct pending {
+	struct table_node by_acquire;
+	struct list in_all;
+	struct fs *fs;
+	uint64_t acquire, node, ticket;
+	bool calling, answered;
+};
+
+struct early {
+	struct list link;
+	struct message *message;
+};
+
+/* Acquiring. */
+
+static bool same_acquire(const struct table_node *node, const void *acquire)
+{
+	return container_of(node, struct pending, by_acquire)->acquire ==
+	       *(const uint64_t *)acquire;
+}
+
+static struct pending *find_pending(const struct fs *fs, uint64_t acquire)
+{
+	uint64_t hash = table_hash(&fs->pending, &acquire, sizeof(acquire));
+	struct table_node *node = table_find(&fs->pending, hash, same_acquire, &acquire);
+
+	return node ? container_of(node, struct pending, by_acquire) : NULL;
+}
+
+static void pending_free(struct pending *pending)
+{
+	table_remove(&pending->fs->pending, &pending->by_acquire);
+	list_remove(&pending->in_all);
+	free(pending);
+}
+
+static void answer(const struct pending *pending, const struct lease *const *leases, size_t n,
+		   int error)
+{
+	struct message *message = message_new(MESSAGE_ACQUIRED, n);
+
+	message->acquire = pending->acquire;
+	message->node = pending->node;
+	message->error = error;
+	for (size_t i = 0; i < n; i++)
+		message->leases[i] = lease_ref(leases[i]);
+	message_send(&pending->fs->files.inbox, message);
+}
+
+static void acquired(void *arg, const struct lease *const *leases, size_t n,
+		     const struct dsec_error *err)
+{
+	struct pending *pending = arg;
+
+	if (err)
+		answer(pending, NULL, 0, dsec_error_errno(err->kind));
+	else
+		answer(pending, leases, n, 0);
+	pending->answered = true;
+	if (!pending->calling)
+		pending_free(pending);
+}
+
+static void acquire(struct fs *fs, const struct message *message)
+{
+	const struct entry *entry = message->entry;
+	struct acquire request = {
+		.project = entry->config->project,
+		.config = entry->config->name,
+		.secrets = entry->secrets,
+		.ttl_ms = message->ttl_ms,
+		.user_holder = (lease_holder)message->caller.uid + 1,
+		.caller = message->caller,
+	};
+	struct pending *pending = alloc_zeroed(1, sizeof(*pending));
+
+	pending->fs = fs;
+	pending->acquire = message->acquire;
+	pending->node = message->node;
+	list_init(&pending->in_all);
+	list_append(&fs->all_pending, &pending->in_all);
+	table_insert(&fs->pending, &pending->by_acquire,
+		     table_hash(&fs->pending, &pending->acquire, sizeof(pending->acquire)));
+	/* The bits are those of a catalog that the engine may not have any more. */
+	if (message->tree != fs->tree) {
+		answer(pending, NULL, 0, ESTALE);
+		pending_free(pending);
+		return;
+	}
+	pending->calling = true;
+	pending->ticket = engine_acquire(fs->engine, &request, acquired, pending);
+	pending->calling = false;
+	if (pending->answered)
+		pending_free(pending);
+}
+
+static void abandon(struct fs *fs, uint64_t acquire)
+{
+	struct pending *pending = find_pending(fs, acquire);
+
+	if (!pending)
+		return; /* its answer is on the way */
+	engine_abandon(fs->engine, pending->ticket);
+	pending_free(pending);
+}
+
+/* Reports. */
+
+static void report(struct fs *fs, struct message *message)
+{
+	const struct entry *entry = message->entry;
+
+	switch (entry->kind) {
+	case ENTRY_STATUS:
+		message->text =
+			engine_status_text(fs->engine, entry->config->project, entry->config->name);
+		break;
+	case ENTRY_LEASES:
+		message->text = engine_leases_json(fs->engine);
+		break;
+	default:
+		message->text = engine_metrics_text(fs->engine);
+		break;
+	}
+	if (!message->text)
+		message->error = ENOMEM;
+	message_send(&fs->files.inbox, message);
+}
+
+/* Messages. */
+
+static void handle(struct fs *fs, struct message *message)
+{
+	switch (message->kind) {
+	case MESSAGE_REPORT:
+		report(fs, message);
+		return; /* it turns round */
+	case MESSAGE_ACQUIRE:
+		acquire(fs, message);
+		break;
+	case MESSAGE_ABANDON:
+		abandon(fs, message->acquire);
+		break;
+	case MESSAGE_INVALIDATE:
+		fuse_lowlevel_notify_inval_inode(fs->files.session, message->node, 0, 0);
+		break;
+	case MESSAGE_FORGET:
+		fuse_lowlevel_notify_inval_entry(fs->files.session, message->node, message->text,
+						 strlen(message->text));
+		break;
+	case MESSAGE_STARTED:
+		fs->started = true;
+		fs->start_error = message->error;
+		break;
+	case MESSAGE_ENDED:
+		fs->ended = true;
+		break;
+	default:
+		break;
+	}
+	message_free(message);
+}
+
+static bool needs_engine(const struct message *message)
+{
+	return message->kind == MESSAGE_REPORT || message->kind == MESSAGE_ACQUIRE ||
+	       message->kind == MESSAGE_ABANDON;
+}
+
+static void take_messages(struct fs *fs)
+{
+	struct queue_item *item = queue_take(&fs->files.outbox);
+
+	while (item) {
+		struct queue_item *next = item->next;
+		struct message *message = message_of(item);
+
+		if (!fs->engine && needs_engine(message)) {
+			struct early *early = alloc_zeroed(1, sizeof(*early));
+			early->message = message;
+			list_init(&early->link);
+			list_append(&fs->early, &early->link);
+		} else {
+			handle(fs, message);
+		}
+		item = next;
+	}
+}
+
+void fs_dispatch(struct fs *fs, struct engine *engine)
+{
+	fs->engine = engine;
+	list_each (at, &fs->early) {
+		struct early *early = container_of(at, struct early, link);
+
+		list_remove(&early->link);
+		handle(fs, early->message);
+		free(early);
+	}
+	take_messages(fs);
+}
+
+int fs_fd(const struct fs *fs)
+{
+	return fs->files.outbox.fd;
+}
+
+bool fs_ended(const struct fs *fs)
+{
+	return fs->ended;
+}
+
+enum fs_first_open fs_first_open_chosen(const struct fs *fs)
+{
+	return fs->first_open;
+}
+
+void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease)
+{
+	if (event == LEASE_GONE)
+		return; /* it ended before */
+
+	struct message *message = message_new(MESSAGE_LEASE, 1);
+	message->event = event;
+	message->leases[0] = lease_ref(lease);
+	message_send(&fs->files.inbox, message);
+}
+
+void fs_reload(struct fs *fs, struct catalog *catalog)
+{
+	struct tree *tree;
+
+	if (tree_new(&tree, catalog, fs->version, fs->clock->calendar_ms(fs->clock), fs->tree,
+		     NULL) < 0)
+		abort(); /* memory is short: see alloc.h */
+
+	struct message *message = message_new(MESSAGE_TREE, 0);
+	message->tree = tree_ref(tree);
+	message_send(&fs->files.inbox, message);
+	tree_unref(fs->tree);
+	fs->tree = tree;
+}
+
+/* Starting and stopping. */
+
+static int start_thread(struct fs *fs, struct dsec_error *err)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int error = pthread_create(&fs->thread, NULL, session_run, &fs->files);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot start a thread: %s",
+				      strerror(error));
+	fs->running = true;
+	return 0;
+}
+
+static int wait_started(struct fs *fs, struct dsec_error *err)
+{
+	int64_t deadline = fs->clock->boottime_at(fs->clock) + INIT_TIMEOUT_MS;
+
+	while (!fs->started) {
+		int64_t left = deadline - fs->clock->boottime_at(fs->clock);
+		struct pollfd fd = {.fd = fs->files.outbox.fd, .events = POLLIN};
+
+		if (left <= 0)
+			return dsec_error_set(err, DSEC_ERROR_TIMEOUT,
+					      "the kernel does not begin to talk on /dev/fuse");
+		if (poll(&fd, 1, (int)left) > 0)
+			take_messages(fs);
+	}
+	if (fs->start_error)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "/dev/fuse: %s",
+				      strerror(fs->start_error));
+	return 0;
+}
+
+static void choose_first_open(struct fs *fs, const struct fs_options *options)
+{
+	fs->first_open = options->first_open == FS_FIRST_OPEN_PROBE
+				 ? probe_mount(options->mountpoint)
+				 : options->first_open;
+
+	struct message *message = message_new(MESSAGE_CHOSEN, 0);
+	message->first_open = fs->first_open;
+	message_send(&fs->files.inbox, message);
+}
+
+/* Queues and session: what can fail. */
+static int open_files(struct files *files, int fuse_fd, struct dsec_error *err)
+{
+	int r = queue_init(&files->inbox);
+
+	if (r == 0)
+		r = queue_init(&files->outbox);
+	if (r < 0) {
+		close(fuse_fd);
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "eventfd: %s", strerror(-r));
+	}
+	return session_open(files, fuse_fd, err);
+}
+
+static void free_queue(struct queue *queue)
+{
+	struct queue_item *item = queue->fd < 0 ? NULL : queue_take(queue);
+
+	while (item) {
+		struct queue_item *next = item->next;
+		message_free(message_of(item));
+		item = next;
+	}
+	queue_finish(queue);
+}
+
+static struct fs *fs_free(struct fs *fs)
+{
+	list_each (at, &fs->all_pending) {
+		struct pending *pending = container_of(at, struct pending, in_all);
+
+		engine_abandon(fs->engine, pending->ticket);
+		pending_free(pending);
+	}
+	list_each (at, &fs->early) {
+		struct early *early = container_of(at, struct early, link);
+
+		message_free(early->message);
+		free(early);
+	}
+	if (fs->tree)
+		files_finish(&fs->files);
+	session_close(&fs->files);
+	free_queue(&fs->files.inbox);
+	free_queue(&fs->files.outbox);
+	tree_unref(fs->tree);
+	table_finish(&fs->pending);
+	free(fs->version);
+	free(fs);
+	return NULL;
+}
+
+int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_error *err)
+{
+	struct fs *fs = alloc_zeroed(1, sizeof(*fs));
+
+	fs->clock = options->clock;
+	fs->version = alloc_copy(options->version);
+	fs->files.inbox.fd = fs->files.outbox.fd = -1;
+	list_init(&fs->early);
+	list_init(&fs->all_pending);
+	table_init(&fs->pending, 0);
+
+	int r = open_files(&fs->files, options->fuse_fd, err);
+	if (r == 0)
+		r = tree_new(&fs->tree, options->catalog, options->version,
+			     options->clock->calendar_ms(options->clock), NULL, err);
+	if (r == 0) {
+		files_init(&fs->files, options, tree_ref(fs->tree));
+		r = start_thread(fs, err);
+	}
+	if (r == 0)
+		r = wait_started(fs, err);
+	if (r < 0) {
+		fs_stop(fs);
+		return r;
+	}
+	choose_first_open(fs, options);
+	*ret = fs;
+	return 0;
+}
+
+struct fs *fs_stop(struct fs *fs)
+{
+	if (!fs)
+		return NULL;
+	if (fs->running) {
+		message_send(&fs->files.inbox, message_new(MESSAGE_STOP, 0));
+		pthread_join(fs->thread, NULL);
+	}
+	return fs_free(fs);
+}

@@ -1,0 +1,151 @@
+/*
+ * fs_private.h: the file thread: one loop over /dev/fuse and the messages of the engine's thread.
+ *
+ * It never waits: not for a lock, the network, a disk or the engine. A request that must wait is
+ * kept (struct kept) and answered when its message comes, when its caller is interrupted, or when
+ * the thread is stopped.
+ *
+ * What it sends to the kernel of its own accord is one notification only, the store before the
+ * first OPEN's answer of a node: nobody can hold a page of it locked then. Every other notification
+ * takes page locks that a READ may hold which this thread has yet to answer, so the engine's thread
+ * sends it (facts: a daemon that notifies from the thread that serves ends in uninterruptible
+ * sleep). A notification that drops a name is never sent for a folder in which a LOOKUP may be
+ * kept: the LOOKUP holds the folder's lock and waits for the engine's thread.
+ */
+#ifndef DSEC_FS_FS_PRIVATE_H
+#define DSEC_FS_FS_PRIVATE_H
+
+#define FUSE_USE_VERSION 35
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/fs.h"
+#include "fs/message.h"
+#include "fs/node.h"
+#include "fs/queue.h"
+#include "lease/list.h"
+
+/* Requests that may be kept at once; one more is refused with EAGAIN. */
+#define FILES_KEPT_MAX ENGINE_WAITERS_MAX
+
+/* How long the kernel may believe a name or attributes that do not change by themselves: after a
+ * reload it may be wrong for as long. */
+#define FILES_CACHE_MS 5000
+
+/* The file thread's own state. */
+struct files {
+	struct fuse_session *session;
+	struct queue inbox;  /* from the engine's thread */
+	struct queue outbox; /* to it */
+	const struct clock *clock;
+	struct nodes nodes;
+	enum fs_first_open first_open;
+	bool probing; /* .dsec/.probe is there */
+	bool stopping;
+	bool initialised;      /* INIT is answered */
+	uint64_t last_id;      /* of acquires, questions and handles */
+	struct list questions; /* kept LOOKUPs of reports, oldest first */
+	size_t n_kept;
+	pid_t pid;
+	char *state_folder, *config_file;
+};
+
+/* A request that is answered later. */
+struct kept {
+	struct list link; /* in files->questions or node->waiters */
+	struct files *files;
+	fuse_req_t req;
+	uid_t uid;
+	struct node *node; /* OPEN */
+	uint64_t question; /* LOOKUP */
+};
+
+/* session.c */
+
+/* Opens the session on a mounted descriptor, which it takes over, also when it fails. */
+int session_open(struct files *files, int fuse_fd, struct dsec_error *err);
+void session_close(struct files *files);
+void *session_run(void *arg); /* the thread; arg is the files */
+
+/* All but queues and session, which are open already; takes over the reference to the tree. */
+void files_init(struct files *files, const struct fs_options *options, struct tree *tree);
+void files_finish(struct files *files);
+
+/* Does what a message of the engine's thread says, and sends it back or frees it. */
+void files_take(struct files *files, struct message *message);
+
+static inline struct files *files_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* NULL for a node that the kernel knows and we do not: it is from an earlier life. The request is
+ * answered then, and gone: the VFS looks the path up again. */
+static inline struct node *node_of(fuse_req_t req, fuse_ino_t id)
+{
+	struct node *node = nodes_find(&files_of(req)->nodes, id);
+
+	if (!node)
+		fuse_reply_err(req, ESTALE);
+	return node;
+}
+
+/* kept.c */
+
+/* NULL: there are too many, and the request is answered. */
+struct kept *kept_new(struct files *files, fuse_req_t req);
+void kept_free(struct kept *kept); /* leaves its list; the request is the caller's to answer */
+
+/* lookup.c */
+
+void files_lookup(fuse_req_t req, fuse_ino_t folder, const char *name);
+void files_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups);
+void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
+		   struct fuse_file_info *info);
+double cache_seconds(int64_t ms);
+void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t entry_ms);
+double attributes_seconds(const struct node *node);
+
+/* open.c */
+
+void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info);
+void files_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
+		struct fuse_file_info *info);
+void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info);
+void open_acquired(struct files *files, const struct message *message);
+/* Answers every kept OPEN of a node. */
+void open_fail(struct files *files, struct node *node, int error);
+
+/* report.c */
+
+void report_ask(struct files *files, fuse_req_t req, const struct entry *entry);
+void report_answered(struct files *files, const struct message *message);
+void report_fail(struct files *files, int error);
+
+/* attributes.c */
+
+void files_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info);
+void files_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size);
+void files_listxattr(fuse_req_t req, fuse_ino_t id, size_t size);
+void files_statfs(fuse_req_t req, fuse_ino_t id);
+
+/* readonly.c: EROFS for whatever would change something. */
+
+void readonly_refuse(struct fuse_lowlevel_ops *ops);
+
+/* probe.c */
+
+#define PROBE_NAME ".probe"
+extern const struct entry probe_entry;
+extern const char probe_text[];
+
+/* Which way of answering a first OPEN works on this kernel: reads the probe on the fresh mount as a
+ * program would that uses sendfile(2). For the engine's thread, while the file thread serves. */
+enum fs_first_open probe_mount(const char *mountpoint);
+
+#endif

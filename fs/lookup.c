@@ -1,0 +1,231 @@
+/*
+ * lookup.c: from names to nodes. Nothing here leases.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/fs_private.h"
+#include "fs/path.h"
+
+/* One READDIR's answer. */
+#define LISTING_MAX 65536
+
+double cache_seconds(int64_t ms)
+{
+	if (ms <= 0)
+		return 0;
+	return (double)(ms < FILES_CACHE_MS ? ms : FILES_CACHE_MS) / 1000;
+}
+
+/* Attributes belong to the node, so only those that a node may yet change are not kept. */
+double attributes_seconds(const struct node *node)
+{
+	bool changing = node->kind == NODE_UNLEASED || node->kind == NODE_REPORT ||
+			node->kind == NODE_PROBE;
+
+	return changing ? 0 : cache_seconds(FILES_CACHE_MS);
+}
+
+void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t entry_ms)
+{
+	struct fuse_entry_param entry = {
+		.ino = node->id,
+		.entry_timeout = cache_seconds(entry_ms),
+		.attr_timeout = attributes_seconds(node),
+	};
+
+	node_stat(node, &entry.attr);
+	node->lookups++;
+	if (fuse_reply_entry(req, &entry) < 0) { /* nobody received it, so nobody will forget it */
+		node->lookups--;
+		node_settle(&files->nodes, node);
+	}
+}
+
+static bool ttl_allowed(const struct config *config, int64_t ttl_ms)
+{
+	for (size_t i = 0; i < config->n_dynamics; i++)
+		if (ttl_ms > config->dynamics[i].max_ttl_ms)
+			return false;
+	return true;
+}
+
+/* The config that a name in a project's folder means, with its options. */
+static const struct entry *find_config(const struct entry *project, const char *name,
+				       struct path_options *options)
+{
+	char config[CATALOG_NAME_MAX + 1];
+
+	if (path_parse(name, config, options) < 0)
+		return NULL;
+
+	const struct entry *entry = entry_child(project, config);
+	return entry && ttl_allowed(entry->config, options->ttl_ms) ? entry : NULL;
+}
+
+static const struct entry *find_child(const struct files *files, const struct entry *folder,
+				      const char *name, struct path_options *options)
+{
+	if (folder->kind == ENTRY_PROJECT)
+		return find_config(folder, name, options);
+	if (folder->kind == ENTRY_DSEC && files->probing && strcmp(name, PROBE_NAME) == 0)
+		return &probe_entry;
+	return entry_child(folder, name);
+}
+
+static void look_up_folder(struct files *files, fuse_req_t req, const struct node *folder,
+			   const struct entry *entry, const char *name, int64_t ttl_ms)
+{
+	struct node_key key = {
+		.kind = NODE_FOLDER,
+		.entry = entry,
+		.folder = folder->id,
+		.name = name,
+		.ttl_ms = ttl_ms,
+	};
+
+	struct node *node = nodes_get(&files->nodes, &key);
+
+	if (node)
+		reply_entry(files, req, node, FILES_CACHE_MS);
+	else
+		fuse_reply_err(req, ENFILE);
+}
+
+static void look_up_fixed(struct files *files, fuse_req_t req, const struct entry *entry)
+{
+	bool probe = entry->kind == ENTRY_PROBE;
+	struct node_key key = {.kind = probe ? NODE_PROBE : NODE_STATIC, .entry = entry};
+
+	reply_entry(files, req, nodes_get(&files->nodes, &key), probe ? 0 : FILES_CACHE_MS);
+}
+
+/* A file that needs leases: bound to those that this caller would be given now, or to none yet. */
+static void look_up_leased(struct files *files, fuse_req_t req, const struct node *folder,
+			   const struct entry *entry)
+{
+	const struct lease *leases[CATALOG_DYNAMICS_MAX];
+	uid_t uid = fuse_req_ctx(req)->uid;
+	int64_t now_at = files->clock->boottime_at(files->clock), until_at;
+	struct node_key key = {
+		.kind = NODE_UNLEASED,
+		.entry = entry,
+		.ttl_ms = node_file_ttl(entry, folder->ttl_ms),
+		.holder = entry->own ? (lease_holder)uid + 1 : 0,
+	};
+	int64_t entry_ms = 0;
+
+	if (leases_choose(&files->nodes.leases, entry, key.ttl_ms, uid, now_at, leases,
+			  &until_at)) {
+		key.kind = NODE_LEASED;
+		key.leases = leases;
+		/* One folder entry serves all callers until it is looked up again. */
+		if (!entry->own)
+			entry_ms = until_at - now_at;
+	}
+	reply_entry(files, req, nodes_get(&files->nodes, &key), entry_ms);
+}
+
+void files_lookup(fuse_req_t req, fuse_ino_t folder_id, const char *name)
+{
+	struct files *files = files_of(req);
+	struct node *folder = node_of(req, folder_id);
+	struct path_options options;
+
+	if (!folder)
+		return;
+	if (folder->kind != NODE_FOLDER) {
+		fuse_reply_err(req, ENOTDIR);
+		return;
+	}
+	options.ttl_ms = folder->ttl_ms;
+
+	const struct entry *entry =
+		folder->entry ? find_child(files, folder->entry, name, &options) : NULL;
+	if (!entry)
+		fuse_reply_err(req, ENOENT);
+	else if (entry_is_folder(entry))
+		look_up_folder(files, req, folder, entry, name, options.ttl_ms);
+	else if (entry_is_report(entry))
+		report_ask(files, req, entry);
+	else if (entry->secrets == 0)
+		look_up_fixed(files, req, entry);
+	else
+		look_up_leased(files, req, folder, entry);
+}
+
+/* Counts of an earlier worker's lookups are not ours, so they may exceed what we know of. */
+static void forget(struct files *files, uint64_t id, uint64_t lookups)
+{
+	struct node *node = nodes_find(&files->nodes, id);
+
+	if (!node || id == NODE_ROOT)
+		return;
+	node->lookups -= lookups < node->lookups ? lookups : node->lookups;
+	node_settle(&files->nodes, node);
+}
+
+void files_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups)
+{
+	forget(files_of(req), id, lookups);
+	fuse_reply_none(req);
+}
+
+void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		forget(files_of(req), forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+/* Offsets: 0 ".", 1 "..", then the children; an entry's cookie is the offset of the next. */
+static const char *listed(const struct node *folder, size_t at, struct stat *stat)
+{
+	const struct entry *entry = folder->entry;
+
+	*stat = (struct stat){.st_mode = S_IFDIR};
+	if (at == 0) {
+		stat->st_ino = folder->ino;
+		return ".";
+	}
+	if (at == 1) {
+		stat->st_ino = entry->parent->ino;
+		return "..";
+	}
+	if (at - 2 >= entry->n_children)
+		return NULL;
+	entry = &entry->children[at - 2];
+	stat->st_ino = node_child_ino(folder, entry);
+	stat->st_mode = entry->mode;
+	return entry->name;
+}
+
+void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
+		   struct fuse_file_info *info)
+{
+	char listing[LISTING_MAX];
+	const struct node *folder = node_of(req, id);
+	size_t n = 0;
+
+	if (!folder)
+		return;
+	if (!folder->entry) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
+	if (size > sizeof(listing))
+		size = sizeof(listing);
+	for (size_t at = (size_t)offset;; at++) {
+		struct stat stat;
+		const char *name = listed(folder, at, &stat);
+		if (!name)
+			break;
+		size_t more =
+			fuse_add_direntry(req, listing + n, size - n, name, &stat, (off_t)at + 1);
+		if (more > size - n)
+			break;
+		n += more;
+	}
+	fuse_reply_buf(req, listing, n);
+}

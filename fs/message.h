@@ -1,0 +1,65 @@
+/*
+ * message.h: what the file thread and the engine's thread say to each other.
+ *
+ * A message owns what it refers to. Many turn round: the engine's thread fills in the answer and
+ * sends the same message back. The file thread never frees one that may hold the last reference to
+ * a tree; it sends it back as MESSAGE_DISCARD.
+ */
+#ifndef DSEC_FS_MESSAGE_H
+#define DSEC_FS_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fs/queue.h"
+#include "fs/tree.h"
+#include "lease/engine.h"
+
+enum message_kind {
+	/* To the engine's thread. */
+	MESSAGE_STARTED,    /* INIT is answered; or `error` */
+	MESSAGE_ACQUIRE,    /* → ACQUIRED: acquire, node, tree, entry, ttl_ms, caller */
+	MESSAGE_ABANDON,    /* acquire */
+	MESSAGE_REPORT,     /* → REPORT: question, tree, entry; text or error */
+	MESSAGE_INVALIDATE, /* node: the kernel should drop its pages */
+	MESSAGE_FORGET,     /* node, text: the kernel should drop that name in that folder */
+	MESSAGE_DISCARD,    /* nothing but what it holds is to be freed */
+	MESSAGE_ENDED,      /* the kernel has ended the connection */
+	/* To the file thread. */
+	MESSAGE_ACQUIRED, /* acquire, node; leases or error */
+	MESSAGE_LEASE,    /* event, leases[0] */
+	MESSAGE_TREE,     /* tree: the current one from now on */
+	MESSAGE_CHOSEN,   /* first_open */
+	MESSAGE_STOP,
+};
+
+struct message {
+	struct queue_item item;
+	enum message_kind kind;
+	int error; /* 0, or a positive errno */
+	uint64_t node, acquire, question;
+	struct tree *tree;         /* a reference */
+	const struct entry *entry; /* in it */
+	int64_t ttl_ms;
+	struct lease_caller caller;
+	enum lease_event event;
+	int first_open;
+	char *text;
+	size_t n_leases;
+	struct lease *leases[]; /* references */
+};
+
+struct message *message_new(enum message_kind kind, size_t n_leases);
+void message_free(struct message *message);
+
+static inline struct message *message_of(struct queue_item *item)
+{
+	return (struct message *)item; /* the first member */
+}
+
+static inline void message_send(struct queue *to, struct message *message)
+{
+	queue_push(to, &message->item);
+}
+
+#endif
