@@ -246,8 +246,7 @@ static const struct config *check_request(const struct engine *engine, const str
 		return NULL;
 	}
 	if (engine->closing) {
-		dsec_error_set(err, DSEC_ERROR_NOT_ALLOWED, "no new leases: %s",
-			       engine->closing_reason);
+		dsec_error_set(err, DSEC_ERROR_FAULT, "no new leases: %s", engine->closing_reason);
 		return NULL;
 	}
 	if (engine->n_waiting >= ENGINE_WAITERS_MAX) {

@@ -13,8 +13,9 @@ static size_t count(const struct user *user, enum credential_kind kind, const ch
 	const struct credential *credential;
 	size_t n = 0;
 
-	TAILQ_FOREACH(credential, &user->credentials, of_user)
-	n += credential->kind == kind && (!service || !strcmp(credential->service, service));
+	TAILQ_FOREACH (credential, &user->credentials, of_user)
+		n += credential->kind == kind &&
+		     (!service || !strcmp(credential->service, service));
 	return n;
 }
 
@@ -49,9 +50,9 @@ static int list_credentials(struct call *call, enum credential_kind kind, const 
 	if (!user || page_begin(call, &page) < 0)
 		return -1;
 	xml_open(&call->xml, element);
-	TAILQ_FOREACH(credential, &user->credentials, of_user)
-	if (credential->kind == kind && page_takes(&page, ++position))
-		write(&call->xml, "member", user, credential);
+	TAILQ_FOREACH (credential, &user->credentials, of_user)
+		if (credential->kind == kind && page_takes(&page, ++position))
+			write(&call->xml, "member", user, credential);
 	xml_close(&call->xml);
 	page_end(call, &page);
 	return 0;

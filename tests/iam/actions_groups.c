@@ -48,8 +48,8 @@ int action_add_user_to_group(struct call *call)
 		return -1;
 	if (user_membership(user, group))
 		return 0;
-	TAILQ_FOREACH(membership, &user->groups, of_user)
-	n++;
+	TAILQ_FOREACH (membership, &user->groups, of_user)
+		n++;
 	if (n >= QUOTA_GROUPS)
 		return call_fail(call, FAIL_LIMIT, "Cannot exceed quota for GroupsPerUser: %d",
 				 QUOTA_GROUPS);
@@ -82,9 +82,9 @@ int action_list_groups_for_user(struct call *call)
 	if (!user || page_begin(call, &page) < 0)
 		return -1;
 	xml_open(&call->xml, "Groups");
-	TAILQ_FOREACH(membership, &user->groups, of_user)
-	if (page_takes(&page, ++position))
-		write_group(&call->xml, "member", membership->group);
+	TAILQ_FOREACH (membership, &user->groups, of_user)
+		if (page_takes(&page, ++position))
+			write_group(&call->xml, "member", membership->group);
 	xml_close(&call->xml);
 	page_end(call, &page);
 	return 0;

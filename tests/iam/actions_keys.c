@@ -7,8 +7,8 @@ static size_t count_keys(const struct user *user)
 	const struct access_key *key;
 	size_t n = 0;
 
-	TAILQ_FOREACH(key, &user->keys, of_user)
-	n += !key->token && !key->life.removed;
+	TAILQ_FOREACH (key, &user->keys, of_user)
+		n += !key->token && !key->life.removed;
 	return n;
 }
 
@@ -55,9 +55,10 @@ int action_list_access_keys(struct call *call)
 		return -1;
 	xml_string(&call->xml, "UserName", user->name);
 	xml_open(&call->xml, "AccessKeyMetadata");
-	TAILQ_FOREACH(key, &user->keys, of_user)
-	if (!key->token && life_visible(&key->life, &call->view) && page_takes(&page, ++position))
-		write_key(&call->xml, "member", key, false);
+	TAILQ_FOREACH (key, &user->keys, of_user)
+		if (!key->token && life_visible(&key->life, &call->view) &&
+		    page_takes(&page, ++position))
+			write_key(&call->xml, "member", key, false);
 	xml_close(&call->xml);
 	page_end(call, &page);
 	return 0;

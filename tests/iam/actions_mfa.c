@@ -113,8 +113,8 @@ int action_enable_mfa_device(struct call *call)
 				 "Authentication codes must be six digits each.");
 	if (device->user)
 		return call_fail(call, FAIL_EXISTS, "MFA Device is already in use.");
-	TAILQ_FOREACH(credential, &user->credentials, of_user)
-	n += credential->kind == CREDENTIAL_MFA;
+	TAILQ_FOREACH (credential, &user->credentials, of_user)
+		n += credential->kind == CREDENTIAL_MFA;
 	if (n >= QUOTA_MFA_DEVICES)
 		return call_fail(call, FAIL_LIMIT, "Cannot exceed quota for MFADevicesPerUser: %d",
 				 QUOTA_MFA_DEVICES);
@@ -134,8 +134,7 @@ int action_list_mfa_devices(struct call *call)
 	if (!user || page_begin(call, &page) < 0)
 		return -1;
 	xml_open(xml, "MFADevices");
-	TAILQ_FOREACH(credential, &user->credentials, of_user)
-	{
+	TAILQ_FOREACH (credential, &user->credentials, of_user) {
 		if (credential->kind != CREDENTIAL_MFA || !page_takes(&page, ++position))
 			continue;
 		xml_open(xml, "member");

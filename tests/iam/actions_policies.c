@@ -9,9 +9,9 @@ static size_t inline_size(const struct user *user, const char *but)
 	const struct user_policy *policy;
 	size_t n = 0;
 
-	TAILQ_FOREACH(policy, &user->policies, of_user)
-	if (policy->name && !policy->life.removed && strcasecmp(policy->name, but) != 0)
-		n += policy_counted_size(policy->document);
+	TAILQ_FOREACH (policy, &user->policies, of_user)
+		if (policy->name && !policy->life.removed && strcasecmp(policy->name, but) != 0)
+			n += policy_counted_size(policy->document);
 	return n;
 }
 
@@ -84,10 +84,10 @@ int action_list_user_policies(struct call *call)
 	if (!user || page_begin(call, &page) < 0)
 		return -1;
 	xml_open(&call->xml, "PolicyNames");
-	TAILQ_FOREACH(policy, &user->policies, of_user)
-	if (policy->name && life_visible(&policy->life, &call->view) &&
-	    page_takes(&page, ++position))
-		xml_string(&call->xml, "member", policy->name);
+	TAILQ_FOREACH (policy, &user->policies, of_user)
+		if (policy->name && life_visible(&policy->life, &call->view) &&
+		    page_takes(&page, ++position))
+			xml_string(&call->xml, "member", policy->name);
 	xml_close(&call->xml);
 	page_end(call, &page);
 	return 0;
@@ -119,8 +119,8 @@ int action_attach_user_policy(struct call *call)
 				 "Policy %s does not exist or is not attachable.", arn);
 	if (user_attached_policy(user, arn, &everything))
 		return 0;
-	TAILQ_FOREACH(policy, &user->policies, of_user)
-	n += policy->arn && !policy->life.removed;
+	TAILQ_FOREACH (policy, &user->policies, of_user)
+		n += policy->arn && !policy->life.removed;
 	if (n >= QUOTA_ATTACHED)
 		return call_fail(call, FAIL_LIMIT, "Cannot exceed quota for PoliciesPerUser: %d",
 				 QUOTA_ATTACHED);
@@ -152,8 +152,7 @@ int action_list_attached_user_policies(struct call *call)
 	if (!user || page_begin(call, &page) < 0)
 		return -1;
 	xml_open(&call->xml, "AttachedPolicies");
-	TAILQ_FOREACH(policy, &user->policies, of_user)
-	{
+	TAILQ_FOREACH (policy, &user->policies, of_user) {
 		if (!policy->arn || !life_visible(&policy->life, &call->view) ||
 		    !page_takes(&page, ++position))
 			continue;
@@ -183,14 +182,14 @@ int action_create_policy(struct call *call)
 		return call_fail(call, FAIL_LIMIT, "Cannot exceed quota for PolicySize: %d",
 				 QUOTA_MANAGED_CHARACTERS);
 	}
-	TAILQ_FOREACH(other, &store->managed, all)
-	if (!strcasecmp(other->name, name) && !strstr(other->arn, ":iam::aws:")) {
-		policy_free(policy);
-		return call_fail(call, FAIL_EXISTS,
-				 "A policy called %s already exists. Duplicate names are "
-				 "not allowed.",
-				 name);
-	}
+	TAILQ_FOREACH (other, &store->managed, all)
+		if (!strcasecmp(other->name, name) && !strstr(other->arn, ":iam::aws:")) {
+			policy_free(policy);
+			return call_fail(call, FAIL_EXISTS,
+					 "A policy called %s already exists. Duplicate names are "
+					 "not allowed.",
+					 name);
+		}
 
 	const struct managed_policy *managed =
 		store_add_managed(store, name, path, policy, call->date_ms);

@@ -112,12 +112,12 @@ static const char *obstacle(struct user *user)
 	const struct user_policy *policy;
 
 	/* IAM looks at the truth here, whatever this call sees. */
-	TAILQ_FOREACH(key, &user->keys, of_user)
-	if (!key->life.removed && !key->token)
-		return "delete access keys";
-	TAILQ_FOREACH(policy, &user->policies, of_user)
-	if (!policy->life.removed)
-		return policy->name ? "delete policies" : "detach all policies";
+	TAILQ_FOREACH (key, &user->keys, of_user)
+		if (!key->life.removed && !key->token)
+			return "delete access keys";
+	TAILQ_FOREACH (policy, &user->policies, of_user)
+		if (!policy->life.removed)
+			return policy->name ? "delete policies" : "detach all policies";
 	if (!TAILQ_EMPTY(&user->groups))
 		return "remove users from group";
 	if (user->has_login)
@@ -161,8 +161,7 @@ int action_list_users(struct call *call)
 	if (page_begin(call, &page) < 0)
 		return -1;
 	xml_open(&call->xml, "Users");
-	TAILQ_FOREACH(user, &call->server->store->users, all)
-	{
+	TAILQ_FOREACH (user, &call->server->store->users, all) {
 		if (!life_visible(&user->life, &call->view) ||
 		    (prefix && strncmp(user->path, prefix, strlen(prefix)) != 0))
 			continue;

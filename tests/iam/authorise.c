@@ -55,8 +55,7 @@ enum verdict call_judge(struct call *call, struct user *user, const char *action
 
 	if (boundary == POLICY_DENIES)
 		return VERDICT_DENIED;
-	TAILQ_FOREACH(policy, &user->policies, of_user)
-	{
+	TAILQ_FOREACH (policy, &user->policies, of_user) {
 		if (!life_visible(&policy->life, &call->view))
 			continue;
 

@@ -128,8 +128,7 @@ struct fault_plan faults_plan(struct faults *faults, const char *action, const c
 	struct fault_plan plan = {0};
 	struct fault *fault;
 
-	TAILQ_FOREACH(fault, &faults->all, all)
-	{
+	TAILQ_FOREACH (fault, &faults->all, all) {
 		bool answers = fault->kind != FAULT_DELAY && fault->kind != FAULT_HOLD;
 
 		if ((answers && plan.answer) || !strikes(fault, action, user))

@@ -292,8 +292,7 @@ void calls_release(struct server *server, const char *action, const char *user, 
 {
 	struct exchange *exchange;
 
-	TAILQ_FOREACH(exchange, &server->pending, pending)
-	{
+	TAILQ_FOREACH (exchange, &server->pending, pending) {
 		struct call *call = held_call(exchange);
 
 		if (!call || !text_matches(action, call->name, false) ||
@@ -313,8 +312,7 @@ json_t *calls_held(const struct server *server)
 	json_t *ret = json_array();
 	const struct exchange *exchange;
 
-	TAILQ_FOREACH(exchange, &server->pending, pending)
-	{
+	TAILQ_FOREACH (exchange, &server->pending, pending) {
 		const struct call *call = held_call(exchange);
 
 		if (call)

@@ -250,8 +250,7 @@ struct http *http_stop(struct http *http)
 	if (!http)
 		return NULL;
 	/* Whoever still waits is dropped: libmicrohttpd cannot stop while a connection sleeps. */
-	TAILQ_FOREACH(exchange, &http->server->pending, pending)
-	{
+	TAILQ_FOREACH (exchange, &http->server->pending, pending) {
 		if (exchange->done)
 			continue;
 		exchange->answer.shape = ANSWER_DROPPED;

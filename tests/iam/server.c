@@ -141,8 +141,7 @@ int64_t server_tick(struct server *server)
 	struct exchange *exchange;
 	int64_t next = INT64_MAX;
 
-	TAILQ_FOREACH(exchange, &server->pending, pending)
-	{
+	TAILQ_FOREACH (exchange, &server->pending, pending) {
 		if (!exchange->done)
 			exchange->step(server, exchange);
 		if (!exchange->done && exchange->wake_at < next)

@@ -5,9 +5,9 @@ static json_t *keys_json(const struct user *user)
 	json_t *ret = json_array();
 	const struct access_key *key;
 
-	TAILQ_FOREACH(key, &user->keys, of_user)
-	if (!key->life.removed)
-		json_array_append_new(ret, json_string(key->id));
+	TAILQ_FOREACH (key, &user->keys, of_user)
+		if (!key->life.removed)
+			json_array_append_new(ret, json_string(key->id));
 	return ret;
 }
 
@@ -16,9 +16,9 @@ static json_t *inline_json(const struct user *user)
 	json_t *ret = json_object();
 	const struct user_policy *policy;
 
-	TAILQ_FOREACH(policy, &user->policies, of_user)
-	if (policy->name && !policy->life.removed)
-		json_object_set_new(ret, policy->name, json_string(policy->document));
+	TAILQ_FOREACH (policy, &user->policies, of_user)
+		if (policy->name && !policy->life.removed)
+			json_object_set_new(ret, policy->name, json_string(policy->document));
 	return ret;
 }
 
@@ -27,9 +27,9 @@ static json_t *attached_json(const struct user *user)
 	json_t *ret = json_array();
 	const struct user_policy *policy;
 
-	TAILQ_FOREACH(policy, &user->policies, of_user)
-	if (policy->arn && !policy->life.removed)
-		json_array_append_new(ret, json_string(policy->arn));
+	TAILQ_FOREACH (policy, &user->policies, of_user)
+		if (policy->arn && !policy->life.removed)
+			json_array_append_new(ret, json_string(policy->arn));
 	return ret;
 }
 
@@ -38,8 +38,8 @@ static json_t *groups_json(const struct user *user)
 	json_t *ret = json_array();
 	const struct membership *membership;
 
-	TAILQ_FOREACH(membership, &user->groups, of_user)
-	json_array_append_new(ret, json_string(membership->group->name));
+	TAILQ_FOREACH (membership, &user->groups, of_user)
+		json_array_append_new(ret, json_string(membership->group->name));
 	return ret;
 }
 
@@ -54,9 +54,9 @@ static json_t *credentials_json(const struct user *user)
 	json_t *ret = json_array();
 	const struct credential *credential;
 
-	TAILQ_FOREACH(credential, &user->credentials, of_user)
-	json_array_append_new(
-		ret, json_pack("{s:s s:s}", "kind", kinds[credential->kind], "id", credential->id));
+	TAILQ_FOREACH (credential, &user->credentials, of_user)
+		json_array_append_new(ret, json_pack("{s:s s:s}", "kind", kinds[credential->kind],
+						     "id", credential->id));
 	return ret;
 }
 
@@ -85,9 +85,9 @@ json_t *server_state(const struct server *server)
 	json_t *users = json_array();
 	const struct user *user;
 
-	TAILQ_FOREACH(user, &server->store->users, all)
-	if (!user->life.removed)
-		json_array_append_new(users, user_json(user));
+	TAILQ_FOREACH (user, &server->store->users, all)
+		if (!user->life.removed)
+			json_array_append_new(users, user_json(user));
 	return json_pack("{s:s s:o s:o s:O*}", "account", server->store->account, "users", users,
 			 "held", calls_held(server), "calls", server->record.totals);
 }

@@ -324,7 +324,7 @@ struct access_key *store_key(struct store *store, const char *id, const struct v
 static bool same_policy(const struct user_policy *policy, const char *name, const char *arn)
 {
 	return name ? policy->name && !strcasecmp(policy->name, name)
-		    : policy->arn && !strcmp(policy->arn, arn);
+		    : arn && policy->arn && !strcmp(policy->arn, arn);
 }
 
 static struct user_policy *find_policy(struct user *user, const char *name, const char *arn,
@@ -332,9 +332,9 @@ static struct user_policy *find_policy(struct user *user, const char *name, cons
 {
 	struct user_policy *policy;
 
-	TAILQ_FOREACH(policy, &user->policies, of_user)
-	if (same_policy(policy, name, arn) && life_visible(&policy->life, view))
-		return policy;
+	TAILQ_FOREACH (policy, &user->policies, of_user)
+		if (same_policy(policy, name, arn) && life_visible(&policy->life, view))
+			return policy;
 	return NULL;
 }
 
@@ -399,9 +399,9 @@ struct credential *user_credential(struct user *user, enum credential_kind kind,
 {
 	struct credential *credential;
 
-	TAILQ_FOREACH(credential, &user->credentials, of_user)
-	if (credential->kind == kind && (!id || !strcmp(credential->id, id)))
-		return credential;
+	TAILQ_FOREACH (credential, &user->credentials, of_user)
+		if (credential->kind == kind && (!id || !strcmp(credential->id, id)))
+			return credential;
 	return NULL;
 }
 
@@ -439,9 +439,9 @@ struct mfa_device *store_mfa_device(struct store *store, const char *serial)
 {
 	struct mfa_device *device;
 
-	TAILQ_FOREACH(device, &store->mfa_devices, all)
-	if (!strcmp(device->serial, serial))
-		return device;
+	TAILQ_FOREACH (device, &store->mfa_devices, all)
+		if (!strcmp(device->serial, serial))
+			return device;
 	return NULL;
 }
 
@@ -471,9 +471,9 @@ struct membership *user_membership(struct user *user, const struct group *group)
 {
 	struct membership *membership;
 
-	TAILQ_FOREACH(membership, &user->groups, of_user)
-	if (membership->group == group)
-		return membership;
+	TAILQ_FOREACH (membership, &user->groups, of_user)
+		if (membership->group == group)
+			return membership;
 	return NULL;
 }
 

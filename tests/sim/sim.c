@@ -161,6 +161,8 @@ static void init(struct sim *sim)
 	sim->cloud.fate = sim_fate;
 	sim->cloud.changed = sim_check_effect;
 	sim->cloud.arg = sim;
+	sim->disk.changed = sim_recorded;
+	sim->disk.arg = sim;
 	sim->act.fire = sim_act;
 	sim->revive.fire = sim_revive;
 	list_init(&sim->readers);
