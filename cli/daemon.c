@@ -140,7 +140,8 @@ static int open_journal(struct daemon *daemon, struct recalled *recalled, bool *
 			 "the journal in %s was damaged and is set aside; it is rebuilt from what "
 			 "IAM lists under this daemon's path",
 			 daemon->options.state->folder);
-	*ret_lost = opened != JOURNAL_FOUND;
+	*ret_lost = opened == JOURNAL_DAMAGED ||
+		    (opened == JOURNAL_NEW && !daemon->options.state->fresh);
 	return 0;
 }
 
