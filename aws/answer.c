@@ -303,7 +303,7 @@ static void XMLCALL on_start(void *arg, const XML_Char *name, const XML_Char **a
 	}
 	if (strlen(local) >= ELEMENT_NAME_MAX)
 		local = "";
-	strcpy(answer->path[answer->depth++], local);
+	memcpy(answer->path[answer->depth++], local, strlen(local) + 1);
 	answer->leaf = true;
 	if (answer->depth == 1)
 		answer->root = keep(answer, local);

@@ -78,8 +78,9 @@ struct aws *aws_free(struct aws *aws)
 {
 	if (!aws)
 		return NULL;
-	while (!list_empty(&aws->backends))
-		backend_free(list_first(&aws->backends, struct backend, link));
+	list_each (link, &aws->backends) {
+		backend_free(container_of(link, struct backend, link));
+	}
 	loop_finish(&aws->loop);
 	free(aws);
 	return NULL;
@@ -131,8 +132,7 @@ struct provider *aws_provider(struct aws *aws, struct catalog *catalog,
 	static const struct provider_ops ops = {backend_submit, backend_cancel};
 	struct backend *backend;
 
-	list_each(link, &aws->backends)
-	{
+	list_each (link, &aws->backends) {
 		backend = container_of(link, struct backend, link);
 		if (same_integration(backend->integration, integration))
 			return &backend->provider;

@@ -5,6 +5,12 @@
  * answers are read with expat and classified by the table in classify.c. Works with AWS, moto and
  * Ceph's RADOS gateway (facts/aws-iam.md). All of an `struct aws` runs on one thread: the owner
  * waits for aws_fd() to become readable or aws_deadline_at() to come, and calls aws_dispatch().
+ *
+ * TLS is verified; plain http reaches loopback only. Redirects are not followed, and of the
+ * environment only what names an integration's credentials is used: no proxies, no key log.
+ *
+ * The process is to ignore SIGPIPE, as TLS is written to connections that may have been closed, and
+ * not SIGCHLD, as a credential_process is waited for.
  */
 #ifndef DSEC_AWS_AWS_H
 #define DSEC_AWS_AWS_H
@@ -18,26 +24,26 @@
 #include "lease/error.h"
 #include "lease/provider.h"
 
-#define AWS_ANSWER_SIZE_MAX                                                                        \
-	(8u * 1024u *                                                                              \
-	 1024u) /* a longer answer is a failure: 1,000 users a page are about 500 KiB */
+/* A longer answer is a failure: 1,000 users a page are about 500 KiB. */
+#define AWS_ANSWER_SIZE_MAX               (8ul * 1024 * 1024)
 #define AWS_CONNECTIONS_MAX               32 /* an integration */
 #define AWS_CREDENTIAL_PROCESS_TIMEOUT_MS 20000
-#define AWS_CREDENTIAL_PROCESS_OUTPUT_MAX (64u * 1024u)
-#define AWS_SKEW_MEND_MAX_MS                                                                       \
-	(15LL * 60 *                                                                               \
-	 1000) /* the local clock may be this far from AWS's; beyond: DSEC_ERROR_CLOCK_SKEW */
+#define AWS_CREDENTIAL_PROCESS_OUTPUT_MAX (64ul * 1024)
+/* The local clock may be this far from AWS's; beyond: DSEC_ERROR_CLOCK_SKEW. */
+#define AWS_SKEW_MEND_MAX_MS (15LL * 60 * 1000)
 
 struct aws;
 
-/* Initialises libcurl with allocators that wipe what they free. Called once, before any thread
- * starts. */
+/* Gives libcurl, OpenSSL and jansson an allocator that wipes what it frees, and initialises
+ * libcurl. Called once, before any thread starts, and before anything else uses OpenSSL, which
+ * takes no other allocator later: DSEC_ERROR_FAULT. */
 int aws_global_init(struct dsec_error *err);
 void aws_global_finish(void);
 
 int aws_new(struct aws **ret, const struct clock *clock, struct dsec_error *err);
-struct aws *
-aws_free(struct aws *aws); /* NULL-safe; calls under way are dropped, their `done` is not called */
+/* NULL-safe; returns NULL. Calls under way are dropped, and their `done` is not called; not from
+ * within a `done`. */
+struct aws *aws_free(struct aws *aws);
 
 /* An epoll descriptor: readable when there is work. */
 int aws_fd(const struct aws *aws);

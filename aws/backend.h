@@ -30,7 +30,7 @@ struct backend {
 };
 
 /* call.c: the operations of struct provider_ops. */
-uint64_t backend_submit(struct provider *provider, const struct provider_call *call,
+uint64_t backend_submit(struct provider *provider, const struct provider_call *asked,
 			provider_done *done, void *arg);
 void backend_cancel(struct provider *provider, uint64_t handle);
 
@@ -38,6 +38,6 @@ void backend_cancel(struct provider *provider, uint64_t handle);
 void backend_drop_calls(struct backend *backend);
 
 /* Keys that calls wait for have come, or will not. */
-void backend_keys_changed(void *backend);
+void backend_keys_changed(void *arg);
 
 #endif

@@ -182,8 +182,7 @@ void backend_keys_changed(void *arg)
 {
 	struct backend *backend = arg;
 
-	list_each(link, &backend->calls)
-	{
+	list_each (link, &backend->calls) {
 		struct call *call = container_of(link, struct call, link);
 
 		if (!call->exchange && !call->failed)
@@ -435,8 +434,7 @@ void backend_cancel(struct provider *provider, uint64_t handle)
 {
 	struct backend *backend = container_of(provider, struct backend, provider);
 
-	list_each(link, &backend->calls)
-	{
+	list_each (link, &backend->calls) {
 		struct call *call = container_of(link, struct call, link);
 
 		if (call->handle == handle) {
@@ -448,6 +446,7 @@ void backend_cancel(struct provider *provider, uint64_t handle)
 
 void backend_drop_calls(struct backend *backend)
 {
-	while (!list_empty(&backend->calls))
-		release(list_first(&backend->calls, struct call, link));
+	list_each (link, &backend->calls) {
+		release(container_of(link, struct call, link));
+	}
 }

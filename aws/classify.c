@@ -138,7 +138,7 @@ static int classify_transport(const struct outcome *outcome, const char *action,
 			      struct dsec_error *err)
 {
 	if (outcome->too_big)
-		dsec_error_set(err, DSEC_ERROR_FAULT, "%s: the answer is longer than %u bytes",
+		dsec_error_set(err, DSEC_ERROR_FAULT, "%s: the answer is longer than %lu bytes",
 			       action, AWS_ANSWER_SIZE_MAX);
 	else if (outcome->died)
 		dsec_error_set(err, DSEC_ERROR_UNREACHABLE,

@@ -48,7 +48,7 @@ int keys_new(struct keys **ret, const char *id, struct secret *secret, struct se
 				      "the session token is empty, too long or not plain ASCII");
 	keys = alloc_zeroed(1, sizeof(*keys));
 	keys->refs = 1;
-	strcpy(keys->id, id);
+	memcpy(keys->id, id, strlen(id) + 1);
 	keys->secret = secret_ref(secret);
 	keys->token = token ? secret_ref(token) : NULL;
 	keys->expires_ms = expires_ms;

@@ -15,7 +15,7 @@
 #define KEYS_ID_MAX     128u
 #define KEYS_SECRET_MAX 512u
 #define KEYS_TOKEN_MAX  16384u
-#define KEYS_FILE_MAX   (256u * 1024u) /* of a file that holds keys */
+#define KEYS_FILE_MAX   (256ul * 1024) /* of a file that holds keys */
 
 /* Immutable; counted, for the calls that are under way with them. */
 struct keys {

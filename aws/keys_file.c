@@ -49,7 +49,7 @@ int keys_file_read(char **ret, const char *path, struct dsec_error *err)
 	if (n < 0)
 		return cannot_read(err, path, (int)-n);
 	if ((size_t)n > KEYS_FILE_MAX)
-		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS, "%s has more than %u bytes",
+		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS, "%s has more than %lu bytes",
 				      path, KEYS_FILE_MAX);
 	if (memchr(text, '\0', (size_t)n))
 		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS, "%s is no text", path);

@@ -166,7 +166,7 @@ static void on_ended(struct watch *watch, uint32_t events)
 	drain(process);
 	if (process->n > AWS_CREDENTIAL_PROCESS_OUTPUT_MAX)
 		dsec_error_set(&err, DSEC_ERROR_CREDENTIALS,
-			       "the credential_process printed more than %u bytes",
+			       "the credential_process printed more than %lu bytes",
 			       AWS_CREDENTIAL_PROCESS_OUTPUT_MAX);
 	else if (WIFSIGNALED(status))
 		dsec_error_set(&err, DSEC_ERROR_CREDENTIALS,

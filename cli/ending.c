@@ -5,6 +5,19 @@
 
 #define SHOW_MS 500 /* how often the line on the terminal is rewritten */
 
+/* What keeps the daemon: users, and lines of the journal, which are there before their user is (its
+ * making may be under way) and after it is gone (the disk is slow). */
+static struct engine_left still_left(const struct daemon *daemon)
+{
+	struct engine_left left = engine_left(daemon->engine);
+
+	if (left.users < left.lines)
+		left.users = left.lines;
+	if (left.total < left.users)
+		left.total = left.users;
+	return left;
+}
+
 void daemon_end(struct daemon *daemon, const char *reason)
 {
 	struct dsec_error err;
@@ -21,7 +34,7 @@ void daemon_end(struct daemon *daemon, const char *reason)
 		log_error(LOG_ERR, &err, NULL);
 	engine_revoke_all(daemon->engine, reason);
 	daemon->fs = fs_stop(daemon->fs);
-	struct engine_left left = engine_left(daemon->engine);
+	struct engine_left left = still_left(daemon);
 	log_line(LOG_INFO, "%s: revoking %zu lease%s", reason, left.users,
 		 left.users == 1 ? "" : "s");
 }
@@ -40,9 +53,9 @@ static void show(struct daemon *daemon, const struct engine_left *left, int64_t 
 
 bool daemon_ended(struct daemon *daemon, int64_t now_at, int64_t *ret_next_at)
 {
-	struct engine_left left = engine_left(daemon->engine);
+	struct engine_left left = still_left(daemon);
 
-	if (left.users == 0 && left.lines == 0) {
+	if (left.users == 0) {
 		progress_clear();
 		log_line(LOG_INFO, "every lease is revoked");
 		return true;

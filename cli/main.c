@@ -49,16 +49,20 @@ static int words_matched(const struct command *command, int n, char *const *word
 	return 0;
 }
 
+/* The command whose name takes the most words: "leases revoke" is not "leases" with an operand. */
 static const struct command *find(int n, char *const *words, int *ret_words)
 {
+	const struct command *found = NULL;
+
+	*ret_words = 0;
 	for (size_t i = 0; i < COMMANDS; i++) {
 		int matched = words_matched(commands[i], n, words);
-		if (matched > 0) {
+		if (matched > *ret_words) {
 			*ret_words = matched;
-			return commands[i];
+			found = commands[i];
 		}
 	}
-	return NULL;
+	return found;
 }
 
 /* The first word of a command of two words, alone or with an unknown second. */

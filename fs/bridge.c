@@ -224,8 +224,7 @@ static void take_messages(struct fs *fs)
 void fs_dispatch(struct fs *fs, struct engine *engine)
 {
 	fs->engine = engine;
-	list_each(at, &fs->early)
-	{
+	list_each (at, &fs->early) {
 		struct early *early = container_of(at, struct early, link);
 
 		list_remove(&early->link);
@@ -352,15 +351,13 @@ static void free_queue(struct queue *queue)
 
 static struct fs *fs_free(struct fs *fs)
 {
-	list_each(at, &fs->all_pending)
-	{
+	list_each (at, &fs->all_pending) {
 		struct pending *pending = container_of(at, struct pending, in_all);
 
 		engine_abandon(fs->engine, pending->ticket);
 		pending_free(pending);
 	}
-	list_each(at, &fs->early)
-	{
+	list_each (at, &fs->early) {
 		struct early *early = container_of(at, struct early, link);
 
 		message_free(early->message);

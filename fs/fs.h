@@ -33,11 +33,12 @@ enum fs_mount_state fs_mount_state(const char *mountpoint);
 
 /* Mounts and gives the descriptor of /dev/fuse: by mount(2) for root, with allow_other; through
  * fusermount3 for others, with allow_other where /etc/fuse.conf has user_allow_other (*ret_others
- * says whether others can see it). type fuse.dsec, nosuid, nodev, noexec, default_permissions. The
- * folder must exist. */
+ * says whether others can see it). type fuse.dsec, ro, nosuid, nodev, noexec, default_permissions.
+ * The folder must exist. */
 int fs_mount(const char *mountpoint, int *ret_fuse_fd, bool *ret_others, struct dsec_error *err);
 
-/* Detaches it, also while files are open; nothing mounted there is success. */
+/* Detaches it, also while files are open; nothing mounted there is success, another's mount is left
+ * alone and is an error (DSEC_ERROR_INVALID). */
 int fs_unmount(const char *mountpoint, struct dsec_error *err);
 
 /* Attributes of the mount's root, by which the command finds the daemon. */
@@ -68,23 +69,28 @@ struct fs_options {
 				   earlier worker on this mount used */
 };
 
-/* Starts the file thread; returns when INIT is answered and the probe is done: the mount serves. */
+/* Starts the file thread; returns when INIT is answered and the probe is done: the mount serves.
+ * What readers ask for until the first fs_dispatch waits for it. Forks for a moment (the probe). */
 int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_error *err);
 
-/* Readable when the file thread has asked for something; fs_dispatch hands it to the engine. */
+/* Readable when the file thread has asked for something; fs_dispatch hands it to the engine. The
+ * engine's thread must never be kept from it for long: a look at .status waits for it. */
 int fs_fd(const struct fs *fs);
 void fs_dispatch(struct fs *fs, struct engine *engine);
 
 /* The engine's observer calls this for each event of each lease. */
 void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease);
 
+/* Names mean what this catalog says from now on. It is the one that the engine has: engine_reload
+ * and fs_reload are called with no fs_dispatch between them. */
 void fs_reload(struct fs *fs, struct catalog *catalog);
 
-/* The kernel has ended the connection: somebody unmounted it. */
+/* The kernel has ended the connection: somebody unmounted it. Known after an fs_dispatch. */
 bool fs_ended(const struct fs *fs);
 
-/* Answers what waits with ENOTCONN, ends the file thread, closes the descriptor. It does not
- * unmount. NULL-safe. */
+/* Answers what waits with ENOTCONN, abandons what it has asked the engine for (so it comes before
+ * engine_free), ends the file thread, closes the descriptor. It does not unmount. NULL-safe;
+ * returns NULL. */
 struct fs *fs_stop(struct fs *fs);
 
 enum fs_first_open fs_first_open_chosen(const struct fs *fs);

@@ -69,7 +69,7 @@ struct kept {
 /* Opens the session on a mounted descriptor, which it takes over, also when it fails. */
 int session_open(struct files *files, int fuse_fd, struct dsec_error *err);
 void session_close(struct files *files);
-void *session_run(void *files); /* the thread */
+void *session_run(void *arg); /* the thread; arg is the files */
 
 /* All but queues and session, which are open already; takes over the reference to the tree. */
 void files_init(struct files *files, const struct fs_options *options, struct tree *tree);

@@ -145,7 +145,8 @@ void leases_end(struct leases *leases, const char *id, leases_ended *ended, void
 	if (!held)
 		return;
 	/* It is in its slot until all are told, so that the last of them does not free it. */
-	list_each(at, &held->bindings) ended(arg, container_of(at, struct binding, in_held)->owner);
+	list_each (at, &held->bindings)
+		ended(arg, container_of(at, struct binding, in_held)->owner);
 	forget(leases, held);
 }
 

@@ -6,8 +6,7 @@
 
 struct message *message_new(enum message_kind kind, size_t n_leases)
 {
-	struct message *message =
-		alloc_zeroed(1, sizeof(*message) + n_leases * sizeof(message->leases[0]));
+	struct message *message = alloc_zeroed(1, sizeof(*message) + n_leases * sizeof(void *));
 
 	message->kind = kind;
 	message->n_leases = n_leases;

@@ -50,15 +50,20 @@ static char *mountpoint_path(const char *mountpoint)
 	return path;
 }
 
+static bool is_octal(char c)
+{
+	return c >= '0' && c <= '7';
+}
+
 /* mountinfo writes blank, tab, newline and backslash as \ooo. */
 static void unescape(char *text)
 {
 	char *to = text;
 
 	for (; *text; text++) {
-		unsigned code;
-		if (text[0] == '\\' && sscanf(text + 1, "%3o", &code) == 1) {
-			*to++ = (char)code;
+		if (text[0] == '\\' && is_octal(text[1]) && is_octal(text[2]) &&
+		    is_octal(text[3])) {
+			*to++ = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + text[3] - '0');
 			text += 3;
 		} else {
 			*to++ = *text;

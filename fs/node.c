@@ -198,7 +198,8 @@ static void node_free(struct nodes *nodes, struct node *node)
 
 void nodes_finish(struct nodes *nodes)
 {
-	list_each(at, &nodes->all) node_free(nodes, container_of(at, struct node, in_nodes));
+	list_each (at, &nodes->all)
+		node_free(nodes, container_of(at, struct node, in_nodes));
 	table_finish(&nodes->by_id);
 	table_finish(&nodes->by_key);
 	leases_finish(&nodes->leases);
@@ -411,8 +412,7 @@ void nodes_reload(struct nodes *nodes, struct tree *tree)
 	struct tree *old = nodes->tree;
 
 	nodes->tree = tree;
-	list_each(at, &nodes->all)
-	{
+	list_each (at, &nodes->all) {
 		struct node *node = container_of(at, struct node, in_nodes);
 
 		if (!node->entry || node->tree || node->kind == NODE_PROBE)

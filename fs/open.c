@@ -124,8 +124,7 @@ void open_fail(struct files *files, struct node *node, int error)
 
 	node->acquire = 0;
 	list_take_all(&waiters, &node->waiters);
-	list_each(at, &waiters)
-	{
+	list_each (at, &waiters) {
 		fuse_req_t req = container_of(at, struct kept, link)->req;
 
 		kept_free(container_of(at, struct kept, link));
@@ -141,8 +140,7 @@ static void open_all(struct files *files, struct node *node)
 	node->acquire = 0;
 	node->opens++; /* it must not settle before all are answered */
 	list_take_all(&waiters, &node->waiters);
-	list_each(at, &waiters)
-	{
+	list_each (at, &waiters) {
 		struct kept *kept = container_of(at, struct kept, link);
 		fuse_req_t req = kept->req;
 		uid_t uid = kept->uid;

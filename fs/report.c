@@ -37,8 +37,7 @@ void report_ask(struct files *files, fuse_req_t req, const struct entry *entry)
 /* Answers come in the order of the questions, some of which were interrupted. */
 static struct kept *find_question(struct files *files, uint64_t question)
 {
-	list_each(at, &files->questions)
-	{
+	list_each (at, &files->questions) {
 		struct kept *kept = container_of(at, struct kept, link);
 		if (kept->question >= question)
 			return kept->question == question ? kept : NULL;
@@ -70,8 +69,7 @@ void report_answered(struct files *files, const struct message *message)
 
 void report_fail(struct files *files, int error)
 {
-	list_each(at, &files->questions)
-	{
+	list_each (at, &files->questions) {
 		struct kept *kept = container_of(at, struct kept, link);
 		fuse_req_t req = kept->req;
 

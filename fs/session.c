@@ -103,8 +103,7 @@ void session_close(struct files *files)
 
 static void stop(struct files *files)
 {
-	list_each(at, &files->nodes.all)
-	{
+	list_each (at, &files->nodes.all) {
 		struct node *node = container_of(at, struct node, in_nodes);
 
 		if (!list_empty(&node->waiters))
@@ -208,9 +207,9 @@ static int serve(struct files *files, struct fuse_buf *buffer)
 	return 0;
 }
 
-void *session_run(void *argument)
+void *session_run(void *arg)
 {
-	struct files *files = argument;
+	struct files *files = arg;
 	struct fuse_buf buffer = {0};
 	struct pollfd fds[] = {
 		{.fd = files->inbox.fd, .events = POLLIN},

@@ -246,8 +246,7 @@ static const struct config *check_request(const struct engine *engine, const str
 		return NULL;
 	}
 	if (engine->closing) {
-		dsec_error_set(err, DSEC_ERROR_NOT_ALLOWED, "no new leases: %s",
-			       engine->closing_reason);
+		dsec_error_set(err, DSEC_ERROR_FAULT, "no new leases: %s", engine->closing_reason);
 		return NULL;
 	}
 	if (engine->n_waiting >= ENGINE_WAITERS_MAX) {
@@ -330,38 +329,38 @@ static uint64_t enlist(struct request *request)
 	return ticket;
 }
 
-uint64_t engine_acquire(struct engine *engine, const struct acquire *asked, engine_acquired *done,
+uint64_t engine_acquire(struct engine *engine, const struct acquire *request, engine_acquired *done,
 			void *arg)
 {
 	struct dsec_error err;
-	const struct config *config = check_request(engine, asked, &err);
+	const struct config *config = check_request(engine, request, &err);
 
 	if (!config) {
-		const struct lease_slot slot = {asked->project, asked->config, "", asked->ttl_ms,
-						asked->user_holder};
+		const struct lease_slot slot = {request->project, request->config, "",
+						request->ttl_ms, request->user_holder};
 
-		report_failed(engine, &slot, &asked->caller, &err);
+		report_failed(engine, &slot, &request->caller, &err);
 		done(arg, NULL, 0, &err);
 		return 0;
 	}
 
-	struct request *request = request_new(engine, asked, config, done, arg);
-	const struct slot *refusing = refusing_slot(request);
+	struct request *waiter = request_new(engine, request, config, done, arg);
+	const struct slot *refusing = refusing_slot(waiter);
 
 	if (refusing) {
 		const struct lease_slot slot = slot_name(refusing);
 
-		request_fail(request, &slot, &refusing->refusal);
+		request_fail(waiter, &slot, &refusing->refusal);
 		return 0;
 	}
-	if (request->n_missing == 0) {
-		request_succeed(request);
+	if (waiter->n_missing == 0) {
+		request_succeed(waiter);
 		return 0;
 	}
 
-	uint64_t ticket = enlist(request);
+	uint64_t ticket = enlist(waiter);
 
-	make_missing(request);
+	make_missing(waiter);
 	return request_find(engine, ticket) ? ticket : 0;
 }
 

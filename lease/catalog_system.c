@@ -80,7 +80,7 @@ static int read_file(const struct catalog_system *system, const char *path, size
 static int find_user(const struct catalog_system *system, const char *name, uid_t *ret,
 		     gid_t *ret_primary_group)
 {
-	struct passwd entry, *found = NULL;
+	struct passwd entry = {0}, *found = NULL;
 	int r = ERANGE;
 
 	for (size_t size = 1024; r == ERANGE && size <= ENTRY_SIZE_MAX; size *= 2) {
@@ -99,7 +99,7 @@ static int find_user(const struct catalog_system *system, const char *name, uid_
 
 static int find_group(const struct catalog_system *system, const char *name, gid_t *ret)
 {
-	struct group entry, *found = NULL;
+	struct group entry = {0}, *found = NULL;
 	int r = ERANGE;
 
 	for (size_t size = 1024; r == ERANGE && size <= ENTRY_SIZE_MAX; size *= 2) {

@@ -141,7 +141,7 @@ static void refuse_waiters(struct engine *engine)
 {
 	struct dsec_error err;
 
-	dsec_error_set(&err, DSEC_ERROR_NOT_ALLOWED, "no new leases: %s", engine->closing_reason);
+	dsec_error_set(&err, DSEC_ERROR_FAULT, "no new leases: %s", engine->closing_reason);
 	list_each (pool_at, &engine->pools)
 		list_each (slot_at, &container_of(pool_at, struct pool, link)->slots)
 			slot_failed(container_of(slot_at, struct slot, link), &err);

@@ -131,7 +131,8 @@ void engine_recall(struct engine *engine, const struct journal_record *record);
 void engine_start(struct engine *engine, bool rebuild);
 
 /* Does what is due and returns the boottime at which it wants to be called again (DSEC_NEVER: only
- * after the next event). */
+ * after the next event). Called after every event too (an answer of a provider or of the journal, a
+ * call of a function below): each may have brought that time forward. */
 int64_t engine_tick(struct engine *engine);
 
 /* Acquiring. */

@@ -7,10 +7,10 @@
  *   slot.c       who shares a lease: its live leases, the one being made, who waits for it
  *   acquire.c    readers: what each asked for, until when it waits
  *   principal.c  one IAM user, from the intent to the look that says it is gone: journal, end
- *   grant.c      its making: created, equipped, attached, verified, active
+ *   grant.c      its making: created, equipped, attached, verified, active (grant.h has the rest)
  *   renew.c      another end for a lease
  *   reconcile.c  journal, IAM and configuration compared
- *   report.c, metrics.c
+ *   report.c     .status and leases.json;  metrics.c
  *
  * The names: an *account* is an integration in use. A *principal* is an IAM user that exists or may
  * exist, with its line in the journal. A *lease* is what readers see of an active principal.

@@ -6,8 +6,6 @@
 #include "lease/grant.h"
 #include "lease/policy.h"
 
-static void fail(struct principal *principal, const struct dsec_error *err);
-
 struct grant *grant_free(struct grant *grant)
 {
 	if (!grant)
@@ -85,6 +83,35 @@ static void correct_ends(struct principal *principal, int64_t created_ms)
 	principal->expire_at = principal->start_at + (record->expires_ms - record->start_ms);
 }
 
+/* The slot that it was made for is told, and makes no other for a while. Its waiters are the
+ * caller's to answer, last. */
+static struct slot *leave(struct principal *principal, const struct dsec_error *err)
+{
+	struct slot *slot = principal->slot;
+
+	principal->engine->counters.failed++;
+	engine_log(principal->engine, LOG_WARNING, "no lease of %s in %s/%s: %s%s%s",
+		   slot->pool->secret, slot->pool->project, slot->pool->config, err->message,
+		   err->request_id[0] ? ", request " : "", err->request_id);
+	slot->making = NULL;
+	principal->slot = NULL;
+	pool_failed(slot->pool, err);
+	slot_refuse(slot, err);
+	return slot;
+}
+
+static void fail(struct principal *principal, const struct dsec_error *err)
+{
+	const struct dsec_error said = *err; /* may stand in the grant */
+	struct slot *slot = leave(principal, &said);
+	char reason[sizeof(principal->record.reason)];
+
+	snprintf(reason, sizeof(reason), "failed: %s",
+		 said.code[0] ? said.code : dsec_error_kind_name(said.kind));
+	principal_revoke(principal, reason);
+	slot_failed(slot, &said);
+}
+
 /* Intended. */
 
 static void new_user_name(char to[IAM_USER_NAME_MAX], const struct clock *clock)
@@ -157,21 +184,25 @@ void grant_begin(struct slot *slot)
 
 void grant_intended(struct principal *principal, const struct dsec_error *err)
 {
+	struct grant *grant = principal->grant;
+
 	if (!err) {
+		grant->has_line = true;
 		principal->state = PRINCIPAL_CREATING;
-		grant_user_begin(principal->grant, USER_CREATE);
+		grant_user_begin(grant, USER_CREATE);
 		return;
 	}
 
-	struct slot *slot = principal->slot;
 	struct dsec_error said = *err;
 
 	dsec_error_wrap(&said, "no new lease without a line in the journal");
-	slot->making = NULL;
-	principal->slot = NULL;
-	pool_failed(slot->pool, &said);
-	slot_refuse(slot, &said);
-	principal_drop(principal);
+
+	struct slot *slot = leave(principal, &said);
+
+	if (grant->has_line)
+		principal_gone(principal);
+	else
+		principal_drop(principal);
 	slot_failed(slot, &said);
 }
 
@@ -298,27 +329,6 @@ void grant_recorded(struct principal *principal)
 }
 
 /* Failing. */
-
-static void fail(struct principal *principal, const struct dsec_error *err)
-{
-	struct engine *engine = principal->engine;
-	struct slot *slot = principal->slot;
-	const struct dsec_error said = *err; /* may stand in the grant */
-	char reason[sizeof(principal->record.reason)];
-
-	engine->counters.failed++;
-	engine_log(engine, LOG_WARNING, "no lease of %s in %s/%s: %s%s%s", slot->pool->secret,
-		   slot->pool->project, slot->pool->config, said.message,
-		   said.request_id[0] ? ", request " : "", said.request_id);
-	slot->making = NULL;
-	principal->slot = NULL;
-	pool_failed(slot->pool, &said);
-	slot_refuse(slot, &said);
-	snprintf(reason, sizeof(reason), "failed: %s",
-		 said.code[0] ? said.code : dsec_error_kind_name(said.kind));
-	principal_revoke(principal, reason);
-	slot_failed(slot, &said);
-}
 
 void grant_late(struct principal *principal)
 {

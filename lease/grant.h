@@ -29,6 +29,7 @@ struct grant {
 	enum grant_user_step user_step;
 	enum grant_key_step key_step;
 	int64_t begun_at, created_at;
+	bool has_line;         /* an intent is durable, of this name or of one that was taken */
 	bool name_may_be_ours; /* a CreateUser has ended without a good answer */
 	bool clock_guessed;    /* the end in the path is by a clock that is not AWS's */
 	bool abandoned;        /* only what is under way is waited for */

@@ -13,7 +13,7 @@ struct counted_lease {
 
 static struct counted_lease *counted(const struct lease *lease)
 {
-	return (struct counted_lease *)(uintptr_t)lease;
+	return (struct counted_lease *)lease;
 }
 
 struct lease *lease_new(const struct lease *from)
@@ -46,7 +46,7 @@ struct lease *lease_ref(const struct lease *lease)
 
 static void free_text(const char *text)
 {
-	free((char *)(uintptr_t)text);
+	free((char *)text);
 }
 
 struct lease *lease_unref(const struct lease *lease)

@@ -56,8 +56,10 @@ static inline void list_take_all(struct list *to, struct list *from)
 #define list_first(head, type, member) container_of((head)->next, type, member)
 
 /* `at` may leave the list within the body; its neighbour may not. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): `at` is declared here */
 #define list_each(at, head)                                                                        \
 	for (struct list *at = (head)->next, *at##_next = at->next; at != (head);                  \
 	     at = at##_next, at##_next = at->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #endif

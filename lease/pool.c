@@ -34,7 +34,7 @@ struct recipe *recipe_ref(struct recipe *recipe)
 
 static void free_const(const void *bytes)
 {
-	free((void *)(uintptr_t)bytes);
+	free((void *)bytes);
 }
 
 struct recipe *recipe_unref(struct recipe *recipe)

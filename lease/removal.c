@@ -204,13 +204,26 @@ static void looked(struct removal *removal, const struct provider_answer *answer
 		take_apart(removal);
 }
 
+static int64_t now_at(const struct removal *removal)
+{
+	const struct clock *clock = removal->limiter->clock;
+
+	return clock->boottime_at(clock);
+}
+
+/* Never beyond the moment from which on NoSuchEntity is believed: what kept the Deny until then was
+ * perhaps never there. */
 static int64_t pass_delay(const struct removal *removal)
 {
 	int64_t cap = REMOVAL_BACKOFF_CAP_MS;
+	int64_t young = removal->user.settled_at - now_at(removal);
 
 	if (removal->passes < PASS_DOUBLINGS)
 		cap = (int64_t)REMOVAL_BACKOFF_MS << removal->passes;
-	return limiter_jitter(removal->limiter->clock, cap);
+
+	int64_t delay = limiter_jitter(removal->limiter->clock, cap);
+
+	return young > 0 && delay > young ? young : delay;
 }
 
 static void deleted(struct removal *removal, const struct dsec_error *err)
@@ -284,13 +297,6 @@ static void note_left(struct removal *removal)
 	    (listed && (kind_of(removal) == ATTACHMENT_MANAGED_POLICY ||
 			kind_of(removal) == ATTACHMENT_GROUP)))
 		removal->allow_left = true;
-}
-
-static int64_t now_at(const struct removal *removal)
-{
-	const struct clock *clock = removal->limiter->clock;
-
-	return clock->boottime_at(clock);
 }
 
 static void done(struct limiter_call *call, const struct provider_answer *answer,

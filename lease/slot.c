@@ -116,7 +116,7 @@ void slot_add(struct slot *slot, const struct lease *lease)
 		}
 	if (slot->n_leases == slot->size) {
 		slot->size = slot->size ? 2 * slot->size : 4;
-		slot->leases = alloc_resized(slot->leases, slot->size, sizeof(*slot->leases));
+		slot->leases = alloc_resized(slot->leases, slot->size, sizeof(struct lease *));
 	}
 	slot->leases[slot->n_leases++] = lease;
 }

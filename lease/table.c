@@ -10,7 +10,7 @@
 void table_init(struct table *table, uint64_t seed)
 {
 	*table = (struct table){
-		.buckets = alloc_zeroed(TABLE_BUCKETS_MIN, sizeof(*table->buckets)),
+		.buckets = alloc_zeroed(TABLE_BUCKETS_MIN, sizeof(struct table_node *)),
 		.n_buckets = TABLE_BUCKETS_MIN,
 		.seed = seed,
 	};
@@ -48,7 +48,7 @@ static void grow(struct table *table)
 	size_t n_old = table->n_buckets;
 
 	table->n_buckets *= 2;
-	table->buckets = alloc_zeroed(table->n_buckets, sizeof(*table->buckets));
+	table->buckets = alloc_zeroed(table->n_buckets, sizeof(struct table_node *));
 	for (size_t i = 0; i < n_old; i++) {
 		struct table_node *node = old[i];
 

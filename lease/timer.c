@@ -10,7 +10,7 @@
 void timers_init(struct timers *timers)
 {
 	*timers = (struct timers){
-		.heap = alloc_zeroed(TIMERS_SIZE_MIN, sizeof(*timers->heap)),
+		.heap = alloc_zeroed(TIMERS_SIZE_MIN, sizeof(struct timer *)),
 		.size = TIMERS_SIZE_MIN,
 	};
 }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,13 +215,10 @@ static void cancel(const json_t *line)
 static size_t read_pattern(const char *hex, unsigned char *to)
 {
 	size_t n = strlen(hex) / 2 < PATTERN_MAX ? strlen(hex) / 2 : PATTERN_MAX;
-	unsigned byte;
 
-	for (size_t i = 0; i < n; i++) {
-		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
-			abort();
-		to[i] = (unsigned char)byte;
-	}
+	for (size_t i = 0; i < n; i++)
+		to[i] = (unsigned char)strtoul((char[]){hex[2 * i], hex[2 * i + 1], '\0'}, NULL,
+					       16);
 	return n;
 }
 
@@ -242,8 +240,9 @@ static unsigned scan_region(unsigned long from, unsigned long to, const unsigned
 
 	for (unsigned long at = from; at < to; at += SCAN_BLOCK) {
 		struct iovec local = {block, SCAN_BLOCK + n - 1};
-		struct iovec remote = {(void *)at,
-				       to - at < local.iov_len ? to - at : local.iov_len};
+		size_t left = to - at < local.iov_len ? to - at : local.iov_len;
+		/* NOLINTNEXTLINE(performance-no-int-to-ptr): /proc tells addresses as numbers */
+		struct iovec remote = {(void *)at, left};
 		ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 
 		for (ssize_t i = 0; i + (ssize_t)n <= got; i++)
@@ -253,23 +252,33 @@ static unsigned scan_region(unsigned long from, unsigned long to, const unsigned
 	return found;
 }
 
+/* A line of /proc/self/maps: "FROM-TO MODES …". */
+static unsigned scan_line(const char *line, const unsigned char *inverted, size_t n)
+{
+	char *rest;
+	unsigned long from = strtoul(line, &rest, 16);
+	unsigned long to = strtoul(rest + 1, &rest, 16);
+
+	if (strncmp(rest, " rw", 3) != 0 || to - from > SCAN_REGION_MAX ||
+	    strstr(rest, "secretmem"))
+		return 0;
+	return scan_region(from, to, inverted, n);
+}
+
 /* How often the pattern stands in the memory that may be written. */
-static void scan(const json_t *line)
+static void scan(const json_t *request)
 {
 	unsigned char inverted[PATTERN_MAX];
-	size_t n = read_pattern(text_of(line, "scan"), inverted);
+	size_t n = read_pattern(text_of(request, "scan"), inverted);
 	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned long from, to;
-	char modes[5], rest[LINE_MAX_BYTES];
+	char line[LINE_MAX_BYTES];
 	unsigned found = 0;
 
-	while (fscanf(maps, "%lx-%lx %4s%65535[^\n]", &from, &to, modes, rest) == 4)
-		if (modes[0] == 'r' && modes[1] == 'w' && to - from <= SCAN_REGION_MAX &&
-		    !strstr(rest, "secretmem"))
-			found += scan_region(from, to, inverted, n);
+	while (fgets(line, sizeof(line), maps))
+		found += scan_line(line, inverted, n);
 	fclose(maps);
-	tell(json_pack("{s:I s:I}", "id", json_integer_value(json_object_get(line, "id")), "found",
-		       (json_int_t)found));
+	tell(json_pack("{s:I s:I}", "id", json_integer_value(json_object_get(request, "id")),
+		       "found", (json_int_t)found));
 }
 
 static void take_line(const json_t *line)
@@ -342,6 +351,7 @@ int main(int argc, char **argv)
 	struct catalog *catalog;
 	struct dsec_error err;
 
+	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdin, NULL, _IONBF, 0); /* so that poll sees whatever is left */
 	if (argc != 3 || aws_global_init(&err) < 0 || secret_arena_init(ARENA_BYTES, &err) < 0 ||
 	    aws_new(&helper.aws, &system_clock, &err) < 0)

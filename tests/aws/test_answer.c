@@ -14,30 +14,32 @@
 
 static const struct answer_names no_names;
 
-/* Reads the text in pieces of n bytes; the caller frees the answer. */
-static struct answer *read_in(const char *text, size_t n, const struct answer_names *names,
-			      struct answer_result *ret)
+/* What was read last; its result points into it. */
+static struct answer *answer;
+
+/* Reads the text in pieces of n bytes. */
+static void read_in(const char *text, size_t n, const struct answer_names *names,
+		    struct answer_result *ret)
 {
-	struct answer *answer = answer_new(names);
 	size_t size = strlen(text);
 
+	answer_free(answer);
+	answer = answer_new(names);
 	for (size_t at = 0; at < size; at += n)
 		if (!answer_feed(answer, text + at, size - at < n ? size - at : n))
 			break;
 	answer_end(answer, ret);
-	return answer;
 }
 
-static struct answer *read_text(const char *text, const struct answer_names *names,
-				struct answer_result *ret)
+static void read_text(const char *text, const struct answer_names *names, struct answer_result *ret)
 {
-	return read_in(text, strlen(text) + 1, names, ret);
+	read_in(text, strlen(text) + 1, names, ret);
 }
 
 static void assert_fault(const char *text, const char *fault)
 {
 	struct answer_result result;
-	_cleanup_answer_ struct answer *answer = read_text(text, &no_names, &result);
+	read_text(text, &no_names, &result);
 
 	assert_non_null(result.fault);
 	assert_string_equal(result.fault, fault);
@@ -83,7 +85,7 @@ static void a_page_reads_the_same_wherever_packets_are_cut(void **state)
 {
 	for (size_t n = 1; n < sizeof(USERS_PAGE); n++) {
 		struct answer_result result;
-		_cleanup_answer_ struct answer *answer = read_in(USERS_PAGE, n, &no_names, &result);
+		read_in(USERS_PAGE, n, &no_names, &result);
 
 		check_users_page(&result);
 	}
@@ -97,7 +99,7 @@ static void a_page_that_ends_early_is_none(void **state)
 		struct answer_result result;
 
 		memcpy(text, USERS_PAGE, n);
-		_cleanup_answer_ struct answer *answer = read_text(text, &no_names, &result);
+		read_text(text, &no_names, &result);
 		assert_non_null(result.fault);
 	}
 }
@@ -105,10 +107,9 @@ static void a_page_that_ends_early_is_none(void **state)
 static void an_empty_page_is_not_the_last(void **state)
 {
 	struct answer_result result;
-	_cleanup_answer_ struct answer *answer =
-		read_text("<ListUsersResponse><ListUsersResult><IsTruncated>true</IsTruncated>"
-			  "<Marker>m</Marker></ListUsersResult></ListUsersResponse>",
-			  &no_names, &result);
+	read_text("<ListUsersResponse><ListUsersResult><IsTruncated>true</IsTruncated>"
+		  "<Marker>m</Marker></ListUsersResult></ListUsersResponse>",
+		  &no_names, &result);
 
 	assert_null(result.fault);
 	assert_int_equal(result.found.n_users, 0);
@@ -118,10 +119,9 @@ static void an_empty_page_is_not_the_last(void **state)
 static void a_marker_of_the_last_page_is_not_followed(void **state)
 {
 	struct answer_result result;
-	_cleanup_answer_ struct answer *answer =
-		read_text("<ListUsersResponse><ListUsersResult><Users/><IsTruncated>False"
-			  "</IsTruncated><Marker>m</Marker></ListUsersResult></ListUsersResponse>",
-			  &no_names, &result);
+	read_text("<ListUsersResponse><ListUsersResult><Users/><IsTruncated>False"
+		  "</IsTruncated><Marker>m</Marker></ListUsersResult></ListUsersResponse>",
+		  &no_names, &result);
 
 	assert_null(result.fault);
 	assert_null(result.found.marker);
@@ -160,7 +160,7 @@ static void an_error_is_read_at_any_depth(void **state)
 {
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
 		struct answer_result result;
-		_cleanup_answer_ struct answer *answer = read_text(errors[i], &no_names, &result);
+		read_text(errors[i], &no_names, &result);
 
 		assert_null(result.fault);
 		assert_string_equal(result.code, "NoSuchEntity");
@@ -179,7 +179,7 @@ static void a_secret_is_read_whole_and_stays_in_the_arena(void **state)
 
 	for (size_t n = 1; n < sizeof(text); n++) {
 		struct answer_result result;
-		_cleanup_answer_ struct answer *answer = read_in(text, n, &no_names, &result);
+		read_in(text, n, &no_names, &result);
 		char secret[64] = "";
 
 		assert_null(result.fault);
@@ -188,6 +188,7 @@ static void a_secret_is_read_whole_and_stays_in_the_arena(void **state)
 		secret_copy(result.found.secret_access_key, 0, secret, sizeof(secret));
 		assert_string_equal(secret, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzEXAMPLEKEY");
 	}
+	answer = answer_free(answer);
 	assert_false(secret_arena_contains("wJalrXUtnFEMI", strlen("wJalrXUtnFEMI")));
 }
 
@@ -196,25 +197,21 @@ static void a_list_is_the_names_that_were_asked_for(void **state)
 	static const struct answer_names leaf = {"AttachedPolicies", "PolicyArn"},
 					 member = {"PolicyNames", NULL};
 	struct answer_result result;
-	struct answer *answer;
 
-	answer =
-		read_text("<LResponse><LResult><AttachedPolicies><member><PolicyName>n</PolicyName>"
-			  "<PolicyArn>arn:1</PolicyArn></member><member><PolicyArn>arn:2"
-			  "</PolicyArn></member></AttachedPolicies><Other><member><PolicyArn>arn:3"
-			  "</PolicyArn></member></Other></LResult></LResponse>",
-			  &leaf, &result);
+	read_text("<LResponse><LResult><AttachedPolicies><member><PolicyName>n</PolicyName>"
+		  "<PolicyArn>arn:1</PolicyArn></member><member><PolicyArn>arn:2"
+		  "</PolicyArn></member></AttachedPolicies><Other><member><PolicyArn>arn:3"
+		  "</PolicyArn></member></Other></LResult></LResponse>",
+		  &leaf, &result);
 	assert_null(result.fault);
 	assert_int_equal(result.found.n_names, 2);
 	assert_string_equal(result.found.names[0], "arn:1");
 	assert_string_equal(result.found.names[1], "arn:2");
-	answer_free(answer);
-	answer = read_text("<LResponse><LResult><PolicyNames><member>a</member><member>b</member>"
-			   "</PolicyNames></LResult></LResponse>",
-			   &member, &result);
+	read_text("<LResponse><LResult><PolicyNames><member>a</member><member>b</member>"
+		  "</PolicyNames></LResult></LResponse>",
+		  &member, &result);
 	assert_int_equal(result.found.n_names, 2);
 	assert_string_equal(result.found.names[1], "b");
-	answer_free(answer);
 }
 
 static void a_role_has_no_name_and_a_user_has(void **state)
@@ -237,7 +234,7 @@ static void a_role_has_no_name_and_a_user_has(void **state)
 			 "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>%s</Arn>"
 			 "</GetCallerIdentityResult></GetCallerIdentityResponse>",
 			 known[i].arn);
-		_cleanup_answer_ struct answer *answer = read_text(text, &no_names, &result);
+		read_text(text, &no_names, &result);
 		assert_int_equal(result.found.n_users, 1);
 		assert_string_equal(result.found.users[0].arn, known[i].arn);
 		assert_string_equal(result.found.users[0].name, known[i].name);
@@ -248,17 +245,15 @@ static void a_role_has_no_name_and_a_user_has(void **state)
 static void a_summary_tells_only_what_it_knows(void **state)
 {
 	struct answer_result result;
-	struct answer *answer =
-		read_text("<GetAccountSummaryResponse><GetAccountSummaryResult><SummaryMap>"
-			  "<entry><key>Groups</key><value>31</value></entry>"
-			  "<entry><key>Users</key><value>35</value></entry>"
-			  "<entry><key>UsersQuota</key><value>many</value></entry>"
-			  "</SummaryMap></GetAccountSummaryResult></GetAccountSummaryResponse>",
-			  &no_names, &result);
+	read_text("<GetAccountSummaryResponse><GetAccountSummaryResult><SummaryMap>"
+		  "<entry><key>Groups</key><value>31</value></entry>"
+		  "<entry><key>Users</key><value>35</value></entry>"
+		  "<entry><key>UsersQuota</key><value>many</value></entry>"
+		  "</SummaryMap></GetAccountSummaryResult></GetAccountSummaryResponse>",
+		  &no_names, &result);
 
 	assert_int_equal(result.found.users_used, 35);
 	assert_int_equal(result.found.users_quota, -1);
-	answer_free(answer);
 }
 
 static void html_is_no_answer(void **state)
@@ -281,40 +276,47 @@ static void entities_cannot_be_declared(void **state)
 
 static void depth_is_bounded(void **state)
 {
-	char text[16 * 2 * (ANSWER_DEPTH_MAX + 1)] = "";
+	static const char element[] = "<aResponse>";
+	size_t n = strlen(element);
+	char text[sizeof(element) * (ANSWER_DEPTH_MAX + 1)] = "";
 
-	for (int i = 0; i < ANSWER_DEPTH_MAX; i++)
-		strcat(text, "<aResponse>");
+	for (size_t i = 0; i < ANSWER_DEPTH_MAX; i++)
+		memcpy(text + i * n, element, n + 1);
 	assert_fault(text, "ends in the middle");
-	strcat(text, "<a/>");
+	memcpy(text + ANSWER_DEPTH_MAX * n, "<a/>", sizeof("<a/>"));
 	assert_fault(text, "nests too deep");
+}
+
+/* The text around a field that is longer than one may be, for free(). */
+static char *around_long_field(const char *before, const char *after)
+{
+	size_t n = ANSWER_FIELD_MAX + 100;
+	char *field = alloc_zeroed(n + 1, 1), *text = NULL;
+
+	memset(field, 'x', n);
+	assert_true(asprintf(&text, "%s%s%s", before, field, after) > 0);
+	free(field);
+	return text;
 }
 
 static void a_field_is_bounded(void **state)
 {
-	size_t n = ANSWER_FIELD_MAX + 100;
-	char *text = alloc_zeroed(n + 200, 1);
+	char *text = around_long_field("<GetUserResponse><User><UserName>",
+				       "</UserName></User></GetUserResponse>");
 
-	strcpy(text, "<GetUserResponse><User><UserName>");
-	memset(text + strlen(text), 'x', n);
-	strcat(text, "</UserName></User></GetUserResponse>");
 	assert_fault(text, "has an over-long field");
 	free(text);
 }
 
 static void a_long_message_is_cut(void **state)
 {
-	size_t n = ANSWER_FIELD_MAX + 100;
-	char *text = alloc_zeroed(n + 200, 1);
+	char *text = around_long_field("<ErrorResponse><Error><Code>C</Code><Message>",
+				       "</Message></Error></ErrorResponse>");
 	struct answer_result result;
 
-	strcpy(text, "<ErrorResponse><Error><Code>C</Code><Message>");
-	memset(text + strlen(text), 'x', n);
-	strcat(text, "</Message></Error></ErrorResponse>");
-	struct answer *answer = read_text(text, &no_names, &result);
+	read_text(text, &no_names, &result);
 	assert_null(result.fault);
 	assert_int_equal(strlen(result.message), ANSWER_FIELD_MAX);
-	answer_free(answer);
 	free(text);
 }
 
@@ -328,7 +330,7 @@ static void a_long_name_of_an_element_is_no_harm(void **state)
 		 "<GetUserResponse><%s>x</%s><User><UserName>u</UserName></User>"
 		 "</GetUserResponse>",
 		 name, name);
-	_cleanup_answer_ struct answer *answer = read_text(text, &no_names, &result);
+	read_text(text, &no_names, &result);
 	assert_null(result.fault);
 	assert_string_equal(result.found.users[0].name, "u");
 }
@@ -340,6 +342,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
+	answer_free(answer);
 	secret_arena_finish();
 	return 0;
 }

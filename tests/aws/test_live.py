@@ -14,6 +14,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
+import moto  # noqa: E402
 import tap  # noqa: E402
 from localiam import Certificates, LocalIAM, Principal  # noqa: E402
 from provider import (ATTACHMENTS, Gate, Provider, Script, answer, drop, error_xml,  # noqa: E402
@@ -617,6 +618,65 @@ class Tls(TestCase):
                          environment={"SSLKEYLOGFILE": path}) as provider:
             provider.good("GetUser", user="u")
         self.assertFalse(os.path.exists(path))
+
+
+class Others(TestCase):
+    """Another's server, which verifies signatures and writes its own XML."""
+
+    def test_moto_gets_along(self):
+        server = moto.Moto()
+        self.addCleanup(server.stop)
+        credentials = {"source": "static", "access_key_id": server.access_key_id,
+                       "secret_access_key": server.secret_access_key}
+        with Provider(server.endpoint, credentials,
+                      environment={"AWS_CALL_SHOWS_SECRETS": "1"}) as provider:
+            self._lease(provider)
+            self._attachments(provider, server.client("iam"))
+            self.assertEqual(server.users(), [])
+            self.refused(provider.call("DeleteUser", user="nobody"), "no_such_entity",
+                         ambiguous=False, code="NoSuchEntity")
+        with Provider(server.endpoint, {**credentials, "secret_access_key": SECRET}) as provider:
+            self.refused(provider.call("GetUser"), "credentials", ambiguous=False,
+                         code="SignatureDoesNotMatch")
+
+    def _lease(self, provider):
+        self.assertEqual(provider.good("GetUser")["users"][0]["name"], "administrator")
+        made = provider.good("CreateUser", user="u+x", path="/test/a/", tags={"a b": "c/d+e"})
+        self.assertEqual(made["users"][0]["path"], "/test/a/")
+        self.refused(provider.call("CreateUser", user="u+x", path="/test/a/"), "exists",
+                     ambiguous=False)
+        provider.good("PutUserPolicy", user="u+x", name="dsec", document=POLICY)
+        key = provider.good("CreateAccessKey", user="u+x")
+        provider.good("GetCallerIdentity", access_key_id=key["access_key_id"],
+                      secret_access_key=key["secret_access_key"])
+        self.refused(provider.call("GetCallerIdentity", access_key_id=key["access_key_id"],
+                                   secret_access_key=SECRET), "key_not_ready", ambiguous=False)
+        listed = provider.good("ListUsers", path="/test/")
+        self.assertEqual([user["name"] for user in listed["users"]], ["u+x"])
+        self.refused(provider.call("DeleteUser", user="u+x"), "conflict", ambiguous=False)
+
+    def _attachments(self, provider, iam):
+        iam.create_group(GroupName="g")
+        iam.add_user_to_group(GroupName="g", UserName="u+x")
+        iam.create_login_profile(UserName="u+x", Password="a-Password-1")
+        arn = iam.create_policy(PolicyName="p", PolicyDocument=POLICY)["Policy"]["Arn"]
+        provider.good("AttachUserPolicy", user="u+x", name=arn)
+        serial = iam.create_virtual_mfa_device(VirtualMFADeviceName="m")[
+            "VirtualMFADevice"]["SerialNumber"]
+        iam.enable_mfa_device(UserName="u+x", SerialNumber=serial, AuthenticationCode1="123456",
+                              AuthenticationCode2="654321")
+        iam.upload_ssh_public_key(UserName="u+x", SSHPublicKeyBody="ssh-rsa AAAA")
+        found = {}
+        for kind, name in enumerate(ATTACHMENTS):
+            got = provider.call("List", user="u+x", attachment=kind)
+            for entry in got["names"]:
+                provider.good("Remove", user="u+x", attachment=kind, name=entry)
+                found.setdefault(name, entry)
+        self.assertEqual(set(found), set(ATTACHMENTS) - {"signing certificate",
+                                                         "service credential"})
+        self.assertEqual((found["group"], found["managed policy"], found["MFA device"]),
+                         ("g", arn, serial))
+        provider.good("DeleteUser", user="u+x")
 
 
 class Memory(TestCase):

@@ -40,7 +40,7 @@ static void a_long_document_is_sent_whole(void **state)
 
 	memset(document, '"', 33333);
 	for (size_t i = 0; i < 33333; i++)
-		memcpy(expected + 3 * i, "%22", 3);
+		memcpy(expected + 3 * i, "%22", 4);
 	form_add(&form, "D", document);
 	assert_string_equal(form.text + 2, expected);
 	form_finish(&form);

@@ -49,7 +49,7 @@ static double turn(const char *file, int rounds)
 int main(int argc, char **argv)
 {
 	double best[FILES_MAX];
-	int rounds = argc > 2 ? atoi(argv[1]) : 0, n = argc - 2;
+	int rounds = argc > 2 ? (int)strtol(argv[1], NULL, 10) : 0, n = argc - 2;
 
 	if (rounds <= 0 || n > FILES_MAX)
 		return 2;

@@ -13,7 +13,8 @@ import tap
 from daemon import DSEC, command
 
 COMMANDS = [
-    ["mount"], ["unmount"], ["status"], ["leases"], ["reload"], ["check"], ["sweep"],
+    ["mount"], ["unmount"], ["status"], ["leases"],
+    ["leases", "revoke"], ["leases", "renew"], ["reload"], ["check"], ["sweep"],
     ["integration", "list"], ["integration", "policy"], ["integration", "test"],
     ["dynamic-secret", "list"],
 ]
@@ -37,6 +38,11 @@ class Arguments(unittest.TestCase):
     def test_prefix_of_a_command_is_no_command(self):
         self.assertIn("there is no command 'moun'", self.usage("moun"))
         self.assertIn("there is no command 'integratio'", self.usage("integratio", "list"))
+
+    def test_command_of_two_words_is_not_taken_for_its_first(self):
+        self.assertIn("name the leases to revoke, or say --all",
+                      command("leases", "revoke").stderr)
+        self.assertIn("dsec leases renew: an operand is missing", self.usage("leases", "renew"))
 
     def test_half_a_command_lists_the_second_words(self):
         for words in (["integration"], ["integration", "frobnicate"], ["integration", "--help"]):

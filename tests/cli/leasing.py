@@ -236,7 +236,6 @@ class Ends(Case):
         self.iam.reset()
         dsec.start()
         until("the user is gone", lambda: not self.iam.users())
-        dsec.stop()
 
     def test_key_that_could_not_be_deleted_is_said_to_be_powerless_at_its_end(self):
         dsec = self.started(unmount_timeout="2s")

@@ -10,7 +10,7 @@
 
 #include "lease/alloc.h"
 
-#define HOUR_MS    3600000
+#define HOUR_MS    INT64_C(3600000)
 #define ARENA_SIZE (1u << 20)
 #define EVENTS_MAX 10000000 /* an engine that never rests is a bug, not a long test */
 #define INTEGRATION                                                                                \

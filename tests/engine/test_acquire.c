@@ -8,8 +8,9 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS 1000
+#define SECOND_MS INT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS   (60 * MINUTE_MS)
 
 #define INTEGRATIONS                                                                               \
 	"\"integrations\": {\"aws\": {\"type\": \"aws-iam\", \"credentials\": {\"source\": "       \
@@ -169,7 +170,7 @@ static void what_is_not_configured_says_so(void **state)
 	assert_int_equal(reader.err.kind, DSEC_ERROR_NOT_CONFIGURED);
 	fixture_read_as(fixture, &reader, "two", 4, 0, 1);
 	assert_int_equal(reader.err.kind, DSEC_ERROR_NOT_CONFIGURED);
-	fixture_read_as(fixture, &reader, "two", 1, 13 * 60 * MINUTE_MS, 1);
+	fixture_read_as(fixture, &reader, "two", 1, 13 * HOUR_MS, 1);
 	assert_int_equal(reader.err.kind, DSEC_ERROR_NOT_CONFIGURED);
 	assert_non_null(strstr(reader.err.message, "12h"));
 	fixture_read_as(fixture, &reader, "two", 1, 9 * SECOND_MS, 1);
@@ -184,7 +185,7 @@ static void another_ttl_is_another_lease(void **state)
 	struct reader plain, longer;
 
 	fixture_read_as(fixture, &plain, "few", 1, 0, 1);
-	fixture_read_as(fixture, &longer, "few", 1, 3 * 60 * MINUTE_MS, 1);
+	fixture_read_as(fixture, &longer, "few", 1, 3 * HOUR_MS, 1);
 	fixture_run(fixture, 10 * SECOND_MS);
 	assert_int_equal(plain.lease->expires_ms - plain.lease->start_ms, 30 * MINUTE_MS);
 	assert_int_equal(longer.lease->expires_ms - longer.lease->start_ms, 180 * MINUTE_MS);

@@ -8,8 +8,9 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS 1000
+#define SECOND_MS INT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS   (60 * MINUTE_MS)
 
 static int setup(void **state)
 {
@@ -73,12 +74,12 @@ static void renewal_ends_at_max_ttl(void **state)
 	struct dsec_error err;
 
 	for (int i = 0; i < 30; i++) {
-		engine_renew(fixture->engine, lease->id, 11 * 60 * MINUTE_MS, &err);
+		engine_renew(fixture->engine, lease->id, 11 * HOUR_MS, &err);
 		fixture_run(fixture, 20 * MINUTE_MS);
 	}
-	assert_in_range(policy_end(fixture), user->created_ms + (12 * 60 - 1) * MINUTE_MS,
-			user->created_ms + 12 * 60 * MINUTE_MS);
-	fixture_run(fixture, 12 * 60 * MINUTE_MS);
+	assert_in_range(policy_end(fixture), user->created_ms + 12 * HOUR_MS - MINUTE_MS,
+			user->created_ms + 12 * HOUR_MS);
+	fixture_run(fixture, 12 * HOUR_MS);
 	assert_null(fixture_only_user(fixture));
 	lease_unref(lease);
 }
@@ -286,7 +287,7 @@ static void suspended_machine_wakes_to_expired_leases(void **state)
 	struct lease *lease = fixture_lease(fixture), *next;
 	struct reader reader;
 
-	fixture->world.now_at += 8 * 60 * MINUTE_MS;
+	fixture->world.now_at += 8 * HOUR_MS;
 	fixture_read(fixture, &reader);
 	assert_false(reader.answered); /* the old one is dead, tick or no tick */
 	fixture_run(fixture, 10 * SECOND_MS);

@@ -8,7 +8,7 @@
 
 #include "lease/engine.h"
 
-#define MINUTE 60000
+#define MINUTE INT64_C(60000)
 
 /* A lease of 30 minutes that is to be rotated after 15. */
 static struct lease lease_from(const char *id, int64_t start_at)

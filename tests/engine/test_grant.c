@@ -8,8 +8,9 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS 1000
+#define SECOND_MS INT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS   (60 * MINUTE_MS)
 
 static int setup(void **state)
 {
@@ -336,7 +337,7 @@ static void no_allow_without_deny(struct fixture *fixture, struct cloud_user *us
 		allows |= thing->allows;
 		denies |= thing->denies;
 		if (thing->denies)
-			assert_true(thing->deny_ms <= user->created_ms + 12 * 60 * MINUTE_MS);
+			assert_true(thing->deny_ms <= user->created_ms + 12 * HOUR_MS);
 	}
 	assert_true(denies || !allows);
 }
@@ -372,13 +373,13 @@ static void local_clock_that_is_ahead_makes_no_longer_lease(void **state)
 	fixture->world.local_ms += 14 * MINUTE_MS;
 	fixture->watch = no_allow_without_deny;
 	fixture_restart(fixture, fixture_plain, false);
-	fixture_read_as(fixture, &reader, "dev", 1, 12 * 60 * MINUTE_MS, 0);
+	fixture_read_as(fixture, &reader, "dev", 1, 12 * HOUR_MS, 0);
 	fixture_run(fixture, 10 * SECOND_MS);
 	assert_non_null(reader.lease);
 	assert_true(reader.lease->expires_ms <=
-		    fixture_only_user(fixture)->created_ms + 12 * 60 * MINUTE_MS);
+		    fixture_only_user(fixture)->created_ms + 12 * HOUR_MS);
 	assert_true(reader.lease->expires_ms >=
-		    fixture_only_user(fixture)->created_ms + (12 * 60 - 1) * MINUTE_MS);
+		    fixture_only_user(fixture)->created_ms + 12 * HOUR_MS - MINUTE_MS);
 	reader_finish(&reader);
 }
 

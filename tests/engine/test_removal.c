@@ -9,8 +9,9 @@
 #include "lease/alloc.h"
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS 1000
+#define SECOND_MS INT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS   (60 * MINUTE_MS)
 
 static int setup(void **state)
 {
@@ -89,7 +90,7 @@ static void removal_is_retried_for_as_long_as_the_user_exists(void **state)
 	assert_non_null(strstr(fixture->log, "is still to be removed"));
 	free(status);
 	assert_non_null(fixture_only_user(fixture));
-	fixture_run(fixture, 24 * 60 * MINUTE_MS);
+	fixture_run(fixture, 24 * HOUR_MS);
 	assert_null(fixture_only_user(fixture));
 }
 

@@ -9,7 +9,7 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS 1000
+#define SECOND_MS INT64_C(1000)
 
 static int setup(void **state)
 {

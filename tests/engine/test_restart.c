@@ -9,7 +9,7 @@
 #include "lease/identity.h"
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS 1000
+#define SECOND_MS INT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
 
 static int setup(void **state)

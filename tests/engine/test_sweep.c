@@ -10,7 +10,7 @@
 #include "lease/sweep.h"
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS 1000
+#define SECOND_MS INT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
 
 struct swept {

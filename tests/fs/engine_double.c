@@ -9,6 +9,8 @@
 #include "lease/list.h"
 
 #define SCRIPTS_MAX 64
+#define VALIDITY_MS 900000
+#define TTL_MS      1800000
 
 struct script {
 	char config[64];
@@ -37,7 +39,6 @@ struct engine {
 	struct script scripts[SCRIPTS_MAX];
 	size_t n_scripts;
 	struct list waiters, leases; /* leases: newest first */
-	int64_t validity_ms, ttl_ms;
 	uint64_t generation, tickets;
 	struct double_counts counts;
 };
@@ -52,8 +53,6 @@ struct engine *double_new(struct catalog *catalog)
 	struct engine *engine = alloc_zeroed(1, sizeof(*engine));
 
 	engine->catalog = catalog_ref(catalog);
-	engine->validity_ms = 900000;
-	engine->ttl_ms = 1800000;
 	list_init(&engine->waiters);
 	list_init(&engine->leases);
 	return engine;
@@ -75,8 +74,10 @@ static void drop(struct made *made)
 
 struct engine *double_free(struct engine *engine)
 {
-	list_each(at, &engine->leases) drop(container_of(at, struct made, link));
-	list_each(at, &engine->waiters) free(container_of(at, struct waiter, link));
+	list_each (at, &engine->leases)
+		drop(container_of(at, struct made, link));
+	list_each (at, &engine->waiters)
+		free(container_of(at, struct waiter, link));
 	catalog_unref(engine->catalog);
 	free(engine);
 	return NULL;
@@ -115,12 +116,6 @@ void double_script(struct engine *engine, const char *config, int delay_ms, int 
 	script->error_kind = error_kind;
 }
 
-void double_lives(struct engine *engine, int64_t validity_ms, int64_t ttl_ms)
-{
-	engine->validity_ms = validity_ms;
-	engine->ttl_ms = ttl_ms;
-}
-
 /* Leases. */
 
 static struct lease *make(struct engine *engine, const struct lease_slot *slot,
@@ -139,10 +134,10 @@ static struct lease *make(struct engine *engine, const struct lease_slot *slot,
 		.policy_name = "doppler-policy-0000000000000",
 		.access_key_id = key_id,
 		.start_ms = ms,
-		.expires_ms = ms + engine->ttl_ms,
+		.expires_ms = ms + TTL_MS,
 		.start_at = at,
-		.rotate_at = at + engine->validity_ms,
-		.expire_at = at + engine->ttl_ms,
+		.rotate_at = at + VALIDITY_MS,
+		.expire_at = at + TTL_MS,
 		.fingerprint = fingerprint,
 	};
 
@@ -174,8 +169,7 @@ static bool same_slot(const struct lease_slot *a, const struct lease_slot *b)
 static struct lease *current(struct engine *engine, const struct lease_slot *slot,
 			     uint64_t fingerprint)
 {
-	list_each(at, &engine->leases)
-	{
+	list_each (at, &engine->leases) {
 		struct lease *lease = container_of(at, struct made, link)->lease;
 
 		if (same_slot(&lease->slot, slot) && lease->fingerprint == fingerprint &&
@@ -246,8 +240,7 @@ int double_tick(struct engine *engine)
 {
 	int least = -1;
 
-	list_each(at, &engine->waiters)
-	{
+	list_each (at, &engine->waiters) {
 		struct waiter *waiter = container_of(at, struct waiter, link);
 		int wait_ms = -1;
 
@@ -273,14 +266,14 @@ void double_rotate(struct engine *engine, const char *config, size_t keep)
 	struct list old;
 
 	list_take_all(&old, &engine->leases);
-	list_each(at, &old)
-	{
+	list_each (at, &old) {
 		struct made *made = container_of(at, struct made, link);
 		const struct lease *lease = made->lease;
 		size_t newer = 0;
 
-		list_each(other, &engine->leases) newer += same_slot(
-			&container_of(other, struct made, link)->lease->slot, &lease->slot);
+		list_each (other, &engine->leases)
+			newer += same_slot(&container_of(other, struct made, link)->lease->slot,
+					   &lease->slot);
 		if (strcmp(lease->slot.config, config) == 0 && newer == 0)
 			make(engine, &lease->slot, lease->fingerprint), newer++;
 		if (strcmp(lease->slot.config, config) == 0 && newer >= keep) {
@@ -294,7 +287,8 @@ void double_rotate(struct engine *engine, const char *config, size_t keep)
 
 void double_end_all(struct engine *engine)
 {
-	list_each(at, &engine->leases) end(engine, container_of(at, struct made, link));
+	list_each (at, &engine->leases)
+		end(engine, container_of(at, struct made, link));
 }
 
 struct double_counts double_counts(const struct engine *engine)
@@ -330,8 +324,7 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 
 void engine_abandon(struct engine *engine, uint64_t ticket)
 {
-	list_each(at, &engine->waiters)
-	{
+	list_each (at, &engine->waiters) {
 		struct waiter *waiter = container_of(at, struct waiter, link);
 
 		if (waiter->ticket != ticket)

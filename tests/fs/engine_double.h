@@ -22,9 +22,6 @@ void double_reload(struct engine *engine, struct catalog *catalog);
  * with that error (-1: none). */
 void double_script(struct engine *engine, const char *config, int delay_ms, int error_kind);
 
-/* What leases made from now on live for, and how long other readers are given them. */
-void double_lives(struct engine *engine, int64_t validity_ms, int64_t ttl_ms);
-
 /* Answers what is due; returns the milliseconds until it wants to be called again, or -1. */
 int double_tick(struct engine *engine);
 

@@ -17,7 +17,7 @@
 #include "lease/alloc.h"
 #include "tests/fs/engine_double.h"
 
-#define ARENA_SIZE (4u * 1024u * 1024u)
+#define ARENA_SIZE (4ul * 1024 * 1024)
 
 struct harness {
 	struct engine *engine;
@@ -29,17 +29,24 @@ struct harness {
 };
 
 /* Users and groups of the configuration: "u1001". */
-static int user(const struct catalog_system *system, const char *name, uid_t *ret, gid_t *ret_group)
+static int group(const struct catalog_system *system, const char *name, gid_t *ret)
 {
-	if (sscanf(name, "u%u", ret) != 1)
+	char *end;
+	unsigned long id = strtoul(name + 1, &end, 10);
+
+	if (name[0] != 'u' || *end)
 		return -ENOENT;
-	*ret_group = *ret;
+	*ret = (gid_t)id;
 	return 0;
 }
 
-static int group(const struct catalog_system *system, const char *name, gid_t *ret)
+static int user(const struct catalog_system *system, const char *name, uid_t *ret, gid_t *ret_group)
 {
-	return sscanf(name, "u%u", ret) == 1 ? 0 : -ENOENT;
+	*ret_group = 0;
+	if (group(system, name, ret_group) < 0)
+		return -ENOENT;
+	*ret = *ret_group;
+	return 0;
 }
 
 static struct catalog *load(const char *file)
@@ -81,44 +88,53 @@ static void reload(struct harness *harness, const char *file)
 	catalog_unref(catalog);
 }
 
-static void obey(struct harness *harness, const char *line)
+static void print_counts(const struct harness *harness)
 {
-	char word[32] = "", name[256] = "", kind[32] = "";
-	int number = 0, more = 0;
+	struct double_counts counts = double_counts(harness->engine);
 
-	sscanf(line, "%31s %255s", word, name);
-	if (strcmp(word, "delay") == 0 && sscanf(line, "%*s %*s %d", &number) == 1) {
+	printf("%u %u %u %u\n", counts.acquires, counts.leases, counts.abandoned, counts.waiting);
+}
+
+/* False: it is no command. */
+static bool command(struct harness *harness, const char *word, const char *name, const char *more,
+		    int number)
+{
+	if (strcmp(word, "delay") == 0) {
 		double_script(harness->engine, name, number, -1);
-	} else if (strcmp(word, "fail") == 0 &&
-		   sscanf(line, "%*s %*s %31s %d", kind, &number) == 2) {
-		double_script(harness->engine, name, number, error_kind(kind));
-	} else if (strcmp(word, "lives") == 0 && sscanf(line, "%*s %d %d", &number, &more) == 2) {
-		double_lives(harness->engine, number, more);
-	} else if (strcmp(word, "rotate") == 0 && sscanf(line, "%*s %*s %d", &number) == 1) {
+	} else if (strcmp(word, "fail") == 0) {
+		double_script(harness->engine, name, number, error_kind(more));
+	} else if (strcmp(word, "rotate") == 0) {
 		double_rotate(harness->engine, name, (size_t)number);
-	} else if (strcmp(word, "rotating") == 0 && sscanf(line, "%*s %*s %d", &number) == 1) {
+	} else if (strcmp(word, "rotating") == 0) {
 		snprintf(harness->rotating, sizeof(harness->rotating), "%s", name);
 		harness->rotate_ms = number;
 		harness->rotate_at = 0;
-	} else if (strcmp(word, "steady") == 0) {
-		harness->rotating[0] = '\0';
 	} else if (strcmp(word, "end") == 0) {
 		double_end_all(harness->engine);
 	} else if (strcmp(word, "reload") == 0) {
 		reload(harness, name);
-	} else if (strcmp(word, "counts") == 0) {
-		struct double_counts counts = double_counts(harness->engine);
-		printf("%u %u %u %u\n", counts.acquires, counts.leases, counts.abandoned,
-		       counts.waiting);
-		return;
-	} else if (strcmp(word, "ended") == 0) {
-		printf("%d\n", fs_ended(harness->fs));
-		return;
 	} else {
-		printf("unknown: %s\n", line);
-		return;
+		return false;
 	}
-	printf("ok\n");
+	return true;
+}
+
+/* WORD [NAME [MORE] [NUMBER]] */
+static void obey(struct harness *harness, char *line)
+{
+	char *rest, *word = strtok_r(line, " ", &rest), *name = strtok_r(NULL, " ", &rest),
+		    *more = strtok_r(NULL, " ", &rest), *last = strtok_r(NULL, " ", &rest);
+	const char *number = last ? last : more ? more : "0";
+
+	if (word && strcmp(word, "counts") == 0)
+		print_counts(harness);
+	else if (word && strcmp(word, "ended") == 0)
+		printf("%d\n", fs_ended(harness->fs));
+	else if (word && command(harness, word, name ? name : "", more ? more : "",
+				 (int)strtol(number, NULL, 10)))
+		puts("ok");
+	else
+		puts("unknown");
 }
 
 /* Lines come one at a time, each after the answer to the one before. */

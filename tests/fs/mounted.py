@@ -61,8 +61,7 @@ class Harness:
                                         stderr=self.errors, text=True, bufsize=1)
         ready = self.line().split()
         if not ready or ready[0] != "ready":
-            self.close()
-            raise AssertionError("did not start: " + self.said)
+            self.close()  # which says what it ended with
         self.mode, self.others = ready[1], ready[2] == "1"
 
     def write(self, configs):
@@ -121,19 +120,17 @@ class Harness:
             self.errors.seek(0)
             self.said = self.errors.read()
             self.errors.close()
-            if self.said:
-                print(self.said)
             self.process.stdout.close()
             shutil.rmtree(self.folder, ignore_errors=True)
+        if self.process.returncode not in (0, -signal.SIGKILL):
+            raise AssertionError("the harness ended with %d: %s"
+                                 % (self.process.returncode, self.said))
 
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, *_):
         self.close()
-        if kind is None and self.process.returncode not in (0, -signal.SIGKILL):
-            raise AssertionError("the harness ended with %d: %s"
-                                 % (self.process.returncode, self.said))
 
 
 def as_user(uid, command, **options):

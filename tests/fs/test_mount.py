@@ -49,9 +49,11 @@ class States(unittest.TestCase):
             for name in (fs.mountpoint, fs.mountpoint + "/", fs.mountpoint + "/.",
                          os.path.relpath(fs.mountpoint)):
                 self.assertEqual(tool("state", name), "alive", name)
+            device = os.stat(fs.mountpoint).st_dev
+            device = "%d:%d" % (os.major(device), os.minor(device))
             with open("/proc/self/mountinfo") as file:
-                line = [line for line in file if " fuse.dsec " in line
-                        and os.path.basename(self.folder)[:4] in line][-1]
+                line, = [line for line in file if line.split()[2] == device]
+            self.assertIn(" fuse.dsec ", line)
             for option in ("ro", "nosuid", "nodev", "noexec", "default_permissions",
                            "allow_other"):
                 self.assertIn(option, line.split()[5].split(",") + line.split()[-1].split(","))
@@ -140,7 +142,7 @@ class NotRoot(unittest.TestCase):
             ./fs_mount_tool state mnt
             busybox cat mnt/app/dev/{1}; echo
             stat -c %u mnt/app/dev
-            grep -o 'fuse.dsec.*' /proc/self/mountinfo
+            grep " $(mountpoint -d mnt) " /proc/self/mountinfo
             kill -9 $pid; wait $pid || true
             ./fs_mount_tool state mnt
             ./fs_mount_tool unmount mnt

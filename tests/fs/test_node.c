@@ -12,7 +12,7 @@
 #include "fs/node.h"
 #include "tests/fs/sample.h"
 
-#define ARENA_SIZE (1024u * 1024u)
+#define ARENA_SIZE (1024ul * 1024)
 #define NOW_AT     1000000
 
 struct world {

@@ -76,7 +76,7 @@ class Readers:
 
     @classmethod
     def tearDownClass(cls):
-        cls.harness.__exit__(None)
+        cls.harness.close()
 
     def read(self, command, file):
         if os.path.exists(self.out):

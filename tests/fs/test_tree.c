@@ -12,7 +12,7 @@
 #include "fs/tree.h"
 #include "tests/fs/sample.h"
 
-#define ARENA_SIZE (1024u * 1024u)
+#define ARENA_SIZE (1024ul * 1024)
 
 static struct tree *grow(const char *region, const struct tree *previous)
 {

@@ -1,5 +1,6 @@
 /*
- * Whatever a server answers, however it is cut into packets, reading it ends and says the same.
+ * Whatever a server answers, however it is cut into packets, reading it ends and says the same; and
+ * what is told of it can be printed.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,12 +9,20 @@
 #include <string.h>
 
 #include "aws/answer.h"
+#include "aws/classify.h"
 #include "lease/secret.h"
 
-#define ARENA_SIZE (1024u * 1024u)
+#define ARENA_SIZE (1024ul * 1024)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The shapes of lists: with a name in each member, and with names that are the members. */
+static const struct answer_names shapes[] = {
+	{NULL, NULL},
+	{"AttachedPolicies", "PolicyArn"},
+	{"PolicyNames", NULL},
+};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -22,31 +31,92 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return secret_arena_init(ARENA_SIZE, &err);
 }
 
-static const struct answer_names users = {.list = "Users", .leaf = "UserName"};
-
-/* Whether it is an answer at all. */
-static bool read_in_pieces(const uint8_t *data, size_t size, size_t piece)
+static void must(bool holds)
 {
-	struct answer *answer = answer_new(&users);
-	struct answer_result result;
-
-	if (!answer)
+	if (!holds)
 		abort();
+}
+
+static struct answer *read_in_pieces(const uint8_t *data, size_t size, size_t piece,
+				     const struct answer_names *names, struct answer_result *ret)
+{
+	struct answer *answer = answer_new(names);
+
 	for (size_t at = 0; at < size; at += piece)
 		if (!answer_feed(answer, (const char *)data + at,
 				 size - at < piece ? size - at : piece))
 			break;
-	answer_end(answer, &result);
-	bool good = !result.fault;
-	if (good && (strlen(result.code) > ANSWER_FIELD_MAX || !result.root[0]))
-		abort();
-	answer_free(answer);
-	return good;
+	answer_end(answer, ret);
+	return answer;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static void must_be_same(const struct answer_result *a, const struct answer_result *b)
+{
+	must(!a->fault == !b->fault);
+	if (a->fault)
+		return;
+	must(same_text(a->root, b->root) && same_text(a->code, b->code) &&
+	     same_text(a->message, b->message) && same_text(a->request_id, b->request_id) &&
+	     same_text(a->found.marker, b->found.marker) &&
+	     same_text(a->found.access_key_id, b->found.access_key_id));
+	must(a->found.n_users == b->found.n_users && a->found.n_names == b->found.n_names);
+	must(!a->found.secret_access_key == !b->found.secret_access_key);
+	for (size_t i = 0; i < a->found.n_users; i++)
+		must(same_text(a->found.users[i].name, b->found.users[i].name) &&
+		     same_text(a->found.users[i].path, b->found.users[i].path) &&
+		     same_text(a->found.users[i].arn, b->found.users[i].arn));
+	for (size_t i = 0; i < a->found.n_names; i++)
+		must(same_text(a->found.names[i], b->found.names[i]));
+}
+
+static bool holds_none(const void *arg, const char *text)
+{
+	return false;
+}
+
+static void must_be_printable(const char *text)
+{
+	for (; *text; text++)
+		must((unsigned char)*text >= ' ' && *text != 0x7f);
+}
+
+/* Every status may come with every body. */
+static void classify_all(const struct answer_result *result)
+{
+	static const long statuses[] = {200, 302, 400, 403, 404, 409, 429, 500, 503};
+
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+		struct outcome outcome = {.curl = CURLE_OK,
+					  .curl_text = "",
+					  .sent = true,
+					  .status = statuses[i],
+					  .answer = *result};
+		struct dsec_error err = {0};
+		int r = classify(&outcome, "Action", holds_none, NULL, &err);
+
+		must((r == 0) == (statuses[i] == 200 && !result->fault && !*result->code));
+		must_be_printable(err.message);
+		must_be_printable(err.code);
+		must_be_printable(err.request_id);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (read_in_pieces(data, size, size ? size : 1) != read_in_pieces(data, size, 7))
-		abort();
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+		struct answer_result whole, cut;
+		struct answer *first = read_in_pieces(data, size, size + 1, &shapes[i], &whole);
+		struct answer *second = read_in_pieces(data, size, 7, &shapes[i], &cut);
+
+		must_be_same(&whole, &cut);
+		classify_all(&whole);
+		answer_free(first);
+		answer_free(second);
+	}
 	return 0;
 }

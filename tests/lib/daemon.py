@@ -51,8 +51,9 @@ def configuration(iam, secret=None, integration=None, config=None, **members):
     }
 
 
-def until(what, condition, seconds=20):
-    """Waits for the condition and returns its value; fails with `what` when it does not come."""
+def until(what, condition, seconds=20, pause=0.02):
+    """Waits for the condition and returns its value; fails with `what` when it does not come.
+    Between two looks it pauses: for longer where many wait long."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -60,7 +61,7 @@ def until(what, condition, seconds=20):
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def mounted(path):
@@ -133,17 +134,18 @@ class Dsec:
         self.case.assertEqual(result.returncode, 0, result.stderr)
         return self
 
-    def start(self, **more):
-        """`dsec mount --foreground`, until it says through NOTIFY_SOCKET that it is ready."""
+    def start(self, prefix=(), env=None, **more):
+        """`dsec mount --foreground`, until it says through NOTIFY_SOCKET that it is ready. The
+        prefix is another program that runs it, such as strace."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             name = self.folder / "notify"
             notify.bind(str(name))
             self.log = self.folder / "log"
             with open(self.log, "ab") as log:
                 self.process = subprocess.Popen(
-                    [DSEC, "mount", "--foreground", *map(str, self.arguments),
-                     str(self.mountpoint)],
-                    env={**os.environ, "NOTIFY_SOCKET": str(name)},
+                    [*map(str, prefix), DSEC, "mount", "--foreground",
+                     *map(str, self.arguments), str(self.mountpoint)],
+                    env={**os.environ, **(env or {}), "NOTIFY_SOCKET": str(name)},
                     **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": log,
                        **more})
             self._pid = self.process.pid
@@ -157,8 +159,10 @@ class Dsec:
                 except TimeoutError:
                     return False
 
-            until("ready", ready)
-            name.unlink()
+            try:
+                until("ready", ready)
+            finally:
+                name.unlink()
         return self
 
     # Using.

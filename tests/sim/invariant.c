@@ -112,6 +112,10 @@ void sim_check_active(struct sim *sim, const struct lease *lease)
 	const struct cloud_thing *policy =
 		cloud_thing(user, ATTACHMENT_INLINE_POLICY, lease->policy_name);
 
+	/* A key whose answer was lost is discarded, where a list shows it. */
+	if (sim->cloud.consistency_ms == 0 && sim->weather.late == 0 &&
+	    cloud_count(user, ATTACHMENT_ACCESS_KEY) != 1)
+		sim_broken(sim, "%s: active with a key that nobody knows", lease->user);
 	if (sim->verify && key->n_verified < 3)
 		sim_broken(sim, "%s: active after %u verifications", lease->user, key->n_verified);
 	if (sim->expiry_in_policy && !policy)

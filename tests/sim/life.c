@@ -63,7 +63,8 @@ static void choose_weather(struct sim *sim)
 	weather->throttled = 0.01;
 	weather->busy = one_in(sim, 3) ? 0.2 : 0.02;
 	weather->lost = one_in(sim, 3) ? 0.15 : 0.02;
-	weather->late = 0.02;
+	weather->late = one_in(sim, 2) ? 0.02 : 0;
+	weather->taken = 0.02;
 	weather->outage = 0.005;
 	weather->trouble = 0.05;
 }
@@ -139,6 +140,19 @@ struct cloud_fate sim_fate(void *arg, const struct provider_call *call)
 		fate.effect_delay_ms = world_between(world, 0, 30000);
 	}
 	return fate;
+}
+
+/* Somebody else makes a user of the very name that was just chosen. */
+void sim_recorded(void *arg, const struct journal_record *record)
+{
+	struct sim *sim = arg;
+
+	if (record->state == JOURNAL_INTENDED && !sim->calm &&
+	    !cloud_user(&sim->cloud, record->user) &&
+	    world_chance(&sim->world, sim->weather.taken)) {
+		sim_say(sim, "somebody takes the name %s", record->user);
+		cloud_make_user(&sim->cloud, record->user, "/somebody/")->tag = -1;
+	}
 }
 
 /* Readers. */
@@ -327,8 +341,7 @@ static void crash(struct sim *sim)
 /* The machine sleeps, the world goes on, and the engine wakes with everything overdue. */
 static void sleep_for_hours(struct sim *sim)
 {
-	int64_t until_at =
-		sim->world.now_at + world_between(&sim->world, 1, 180) * SIM_MINUTE_MS;
+	int64_t until_at = sim->world.now_at + world_between(&sim->world, 1, 180) * SIM_MINUTE_MS;
 
 	sim_say(sim, "asleep until %lld", (long long)until_at);
 	while (world_step(&sim->world, until_at))

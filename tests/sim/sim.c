@@ -7,9 +7,9 @@
 
 #include "lease/alloc.h"
 
-#define LIFE_MS    (2 * 60 * SIM_MINUTE_MS)
+#define LIFE_MS    (2 * SIM_HOUR_MS)
 #define EVENTS_MAX 60000 /* of one life, before its end begins */
-#define END_MAX_MS (24 * 60 * SIM_MINUTE_MS)
+#define END_MAX_MS (24 * SIM_HOUR_MS)
 #define LOOK_EVERY 256
 
 void sim_say(const struct sim *sim, const char *format, ...)
@@ -161,6 +161,8 @@ static void init(struct sim *sim)
 	sim->cloud.fate = sim_fate;
 	sim->cloud.changed = sim_check_effect;
 	sim->cloud.arg = sim;
+	sim->disk.changed = sim_recorded;
+	sim->disk.arg = sim;
 	sim->act.fire = sim_act;
 	sim->revive.fire = sim_revive;
 	list_init(&sim->readers);

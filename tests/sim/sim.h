@@ -14,7 +14,8 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/world.h"
 
-#define SIM_MINUTE_MS 60000
+#define SIM_MINUTE_MS INT64_C(60000)
+#define SIM_HOUR_MS   (60 * SIM_MINUTE_MS)
 
 /* How long after its end a user may still be there while a daemon runs, given how this AWS
  * misbehaves: an outage ends after SIM_OUTAGE_MAX_MS, a removal is retried within 5 minutes, a name
@@ -32,6 +33,7 @@
 /* How bad this life is. */
 struct sim_weather {
 	double throttled, busy, lost, late; /* probabilities a call */
+	double taken;                       /* of a name that is chosen */
 	int64_t latency_max_ms;
 	int64_t busy_every_ms;                 /* how often something happens, at most */
 	double crash, outage, trouble, reload; /* of those happenings */
@@ -93,6 +95,7 @@ void sim_say(const struct sim *sim, const char *format, ...) __attribute__((form
 /* life.c: what goes on in the world. */
 void sim_choose_life(struct sim *sim);
 struct cloud_fate sim_fate(void *arg, const struct provider_call *call);
+void sim_recorded(void *arg, const struct journal_record *record);
 void sim_act(struct timer *timer);
 void sim_revive(struct timer *timer);
 void sim_start(struct sim *sim, bool rebuild);
