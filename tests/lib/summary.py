@@ -28,7 +28,7 @@ class Test:
                 continue
             bad, what, directive, reason = match.groups()
             if directive and directive.upper() == "SKIP":
-                self.skipped.append(f"{what}: {reason.strip()}")
+                self.skipped.append(": ".join(filter(None, (what, reason.strip()))))
             elif bad:
                 self.failed.append(what)
             else:
