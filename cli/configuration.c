@@ -14,7 +14,7 @@
  * exceed. */
 #define ARENA_LEASES      5000
 #define ARENA_A_LEASE     128
-#define ARENA_CREDENTIALS (256u * 1024u)
+#define ARENA_CREDENTIALS (256ul * 1024)
 #define ARENA_FILES       4
 
 static int prepare_secrets(const char *file, struct dsec_error *err)
