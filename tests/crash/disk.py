@@ -13,11 +13,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import tap
 from awscall import works
 from daemon import Dsec, configuration, mounted, until
-from scene import POLL, SETTLED, Scene
+from scene import POLL, Scene, at_once
 
 DISK = "256k"
 
 
+@at_once
 class Full(unittest.TestCase):
     """A small disk of its own for the state folder."""
 
@@ -89,9 +90,8 @@ class Full(unittest.TestCase):
         scene.settled()
 
 
+@at_once
 class Damaged(unittest.TestCase):
-    deadline = 2 * SETTLED
-
     def crashed(self):
         """With one lease in the journal, whose last possible end is near."""
         scene = Scene(self, {"ttl": "10s", "max_ttl": "30s"})

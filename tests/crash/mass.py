@@ -10,6 +10,7 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -19,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import tap
 from awscall import call
 from daemon import DSEC
+from localiam import Certificates
 from scene import MANAGED, Scene
 
 USERS = 5000
@@ -27,7 +29,6 @@ RATE = 1000  # the most that may be configured
 DEADLINE = 300
 
 GROUP = "somebody-s"
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
 
@@ -39,6 +40,8 @@ class Account:
         self.case = case
         self.iam = iam
         self.key = iam.root.access_key_id, iam.root.secret_access_key
+        with tempfile.TemporaryDirectory() as folder:
+            self.certificate = pathlib.Path(Certificates(folder).certificate).read_text()
 
     def do(self, action, **parameters):
         self.case.assertEqual(call(self.iam.endpoint, action, self.key, **parameters), (200, ""))
@@ -57,7 +60,7 @@ class Account:
         self.do("AddUserToGroup", UserName=user, GroupName=GROUP)
         self.do("CreateLoginProfile", UserName=user, Password="correct horse battery staple")
         self.attach_mfa(user)
-        self.do("UploadSigningCertificate", UserName=user, CertificateBody=CERTIFICATE)
+        self.do("UploadSigningCertificate", UserName=user, CertificateBody=self.certificate)
         self.do("UploadSSHPublicKey", UserName=user, SSHPublicKeyBody="ssh-rsa AAAA")
         self.do("CreateServiceSpecificCredential", UserName=user,
                 ServiceName="codecommit.amazonaws.com")

@@ -158,6 +158,7 @@ def at_once(cls):
         case = unittest.TestCase.__new__(cls)
         unittest.TestCase.__init__(case, name)
         try:
+            case.setUp()
             body(case)
         finally:
             clean = case.doCleanups()
