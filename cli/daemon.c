@@ -58,6 +58,15 @@ static void on_handed_out(void *arg, const struct lease *lease, const struct lea
 		audit_handed_out(daemon->audit, lease, caller);
 }
 
+static void on_revocation_failed(void *arg, const struct journal_record *record,
+				 const struct dsec_error *err)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->audit)
+		audit_revocation_failed(daemon->audit, record, err);
+}
+
 static void on_due(void *arg, const struct lease *lease)
 {
 	struct daemon *daemon = arg;
@@ -111,6 +120,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 				.lease = on_lease,
 				.failed = on_failed,
 				.handed_out = on_handed_out,
+				.revocation_failed = on_revocation_failed,
 				.due = on_due,
 				.log = on_log,
 				.arg = daemon,

@@ -445,6 +445,9 @@ static void removal_trouble(struct removal *removal, enum provider_op op,
 	principal->troubles++;
 	principal->trouble = *err;
 	principal->trouble_ms = account_ms(principal->account);
+	if (IS_POWER_OF_TWO(principal->troubles) && engine->env.observer.revocation_failed)
+		engine->env.observer.revocation_failed(engine->env.observer.arg, &principal->record,
+						       err);
 	if (IS_POWER_OF_TWO(principal->troubles) &&
 	    (principal->troubles > 1 || !limiter_transient(err)))
 		engine_log(engine, LOG_WARNING,
