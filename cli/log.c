@@ -2,8 +2,10 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,16 +21,18 @@ void log_to_syslog(void)
 	use_syslog = true;
 }
 
-/* systemd sets JOURNAL_STREAM to the device and inode of the socket it gave; a child that was given
+/* systemd sets JOURNAL_STREAM to "DEVICE:INODE" of the socket it gave; a child that was given
  * another stderr inherits the variable all the same, so the numbers decide. */
 static bool stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
-	unsigned long long device, inode;
+	char own[64];
 	struct stat st;
 
-	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+	if (!stream || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(stream, own) == 0;
 }
 
 static void write_line(int priority, const char *text)
