@@ -58,6 +58,14 @@ static void on_handed_out(void *arg, const struct lease *lease, const struct lea
 		audit_handed_out(daemon->audit, lease, caller);
 }
 
+static void on_due(void *arg, const struct lease *lease)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->fs)
+		fs_due(daemon->fs, lease);
+}
+
 static void on_log(void *arg, int priority, const char *message)
 {
 	log_line(priority, "%s", message);
@@ -103,6 +111,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 				.lease = on_lease,
 				.failed = on_failed,
 				.handed_out = on_handed_out,
+				.due = on_due,
 				.log = on_log,
 				.arg = daemon,
 			},

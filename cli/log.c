@@ -2,7 +2,6 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +20,7 @@ void log_to_syslog(void)
 	use_syslog = true;
 }
 
-/* systemd sets JOURNAL_STREAM to "DEVICE:INODE" of the socket it gave; a child that was given
+/* systemd sets JOURNAL_STREAM to the device and inode of the socket it gave; a child that was given
  * another stderr inherits the variable all the same, so the numbers decide. */
 static bool stderr_is_journal(void)
 {
@@ -31,7 +30,8 @@ static bool stderr_is_journal(void)
 
 	if (!stream || fstat(STDERR_FILENO, &st) < 0)
 		return false;
-	snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	snprintf(own, sizeof(own), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
 	return strcmp(stream, own) == 0;
 }
 

@@ -28,6 +28,7 @@ static int watch(int pidfd, const char *state_folder, int64_t end_at)
 
 	while (poll(&ended, 1, LOOK_MS) != 1) {
 		int64_t now_at = system_clock.boottime_at(&system_clock);
+
 		if (now_at >= end_at) {
 			progress_clear();
 			return -ETIMEDOUT;

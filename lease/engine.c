@@ -89,16 +89,43 @@ struct engine *engine_free(struct engine *engine)
 	return NULL;
 }
 
+/* In a copy of a state folder, or in one that was moved, are users of the daemon that it was: if
+ * that one lives on, they are its own, and it may have renewed them since. */
+static void forget_foreign(struct engine *engine, const struct journal_record *record)
+{
+	struct journal *journal = engine->env.journal;
+	struct journal_record gone = *record;
+
+	gone.state = JOURNAL_GONE;
+	journal->ops->write(journal, &gone, NULL, NULL);
+	engine->n_foreign++;
+}
+
 void engine_recall(struct engine *engine, const struct journal_record *record)
 {
-	if (record->state != JOURNAL_GONE)
+	if (record->state == JOURNAL_GONE)
+		return;
+	if (identity_path_is_of(record->path, engine->daemon_id))
 		principal_recall(engine, record);
+	else
+		forget_foreign(engine, record);
+}
+
+static void tell_foreign(const struct engine *engine)
+{
+	if (engine->n_foreign > 0)
+		engine_log(
+			engine, LOG_WARNING,
+			"the state folder is a copy, or it was moved: the journal's %zu users of "
+			"the daemon that it was are left to that one and to dsec sweep",
+			engine->n_foreign);
 }
 
 void engine_start(struct engine *engine, bool rebuild)
 {
 	engine->started = true;
 	engine->rebuild = rebuild;
+	tell_foreign(engine);
 	reconcile_recalled(engine);
 	list_each (at, &engine->accounts)
 		reconcile_begin(container_of(at, struct account, link));

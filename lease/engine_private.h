@@ -87,6 +87,7 @@ struct engine {
 	size_t n_waiting; /* requests */
 	size_t n_users;   /* principals whose user may exist */
 	size_t n_keys;    /* of those, with a key that may exist */
+	size_t n_foreign; /* lines of the journal that were another daemon's */
 	bool started, rebuild;
 	bool closing;
 	char closing_reason[64];
@@ -267,6 +268,7 @@ struct principal {
 
 	/* Making: the deadline. Active: the end. Revoking: the next look. */
 	struct timer timer;
+	struct timer due; /* active: when to ask whether somebody holds it */
 	struct grant *grant;
 	struct renewal *renewal;
 	struct removal removal;

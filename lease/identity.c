@@ -90,6 +90,20 @@ bool identity_parse_path(const char *path, const char *integration_path,
 	return true;
 }
 
+bool identity_path_is_of(const char *path, const char *daemon_id)
+{
+	/* "ID/END/", with the '/' before it. */
+	const size_t tail = 1 + DAEMON_ID_MAX + CLOCK_COMPACT_MAX;
+	size_t n = strlen(path);
+	char prefix[IAM_PATH_MAX], id[DAEMON_ID_MAX];
+	int64_t end_ms;
+
+	if (n < tail || n >= sizeof(prefix))
+		return false;
+	snprintf(prefix, sizeof(prefix), "%.*s", (int)(n - tail + 1), path);
+	return identity_parse_path(path, prefix, id, &end_ms) && strcmp(id, daemon_id) == 0;
+}
+
 bool identity_user_name_valid(const char *name)
 {
 	const size_t prefix = sizeof(IDENTITY_USER_PREFIX) - 1;

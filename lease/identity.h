@@ -31,6 +31,9 @@ int identity_user_path(char to[IAM_PATH_MAX], const char *integration_path, cons
 bool identity_parse_path(const char *path, const char *integration_path,
 			 char ret_daemon_id[DAEMON_ID_MAX], int64_t *ret_last_end_ms);
 
+/* Did identity_user_path make this path for this daemon, under whatever integration's path? */
+bool identity_path_is_of(const char *path, const char *daemon_id);
+
 /* "Doppler-Dynamic-" and "doppler-policy-" with 13 random alphanumerics; has this name the first
  * form? */
 #define IDENTITY_USER_PREFIX   "Doppler-Dynamic-"

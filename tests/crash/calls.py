@@ -66,12 +66,6 @@ class Life(Scene):
         else:
             self.make()
 
-    def serve(self):
-        """Readers have no part in it: they get a lease that works. Returns its user."""
-        *key, user = self.key()
-        self.case.assertTrue(works(self.iam.endpoint, key))
-        return user
-
     def restart(self):
         self.dsec.start()
         return self.serve()

@@ -1,8 +1,8 @@
 """A daemon with the local IAM behind it, for tests that kill it and look at what is left."""
 
 import concurrent.futures
+import datetime
 import json
-import os
 import pathlib
 import sqlite3
 import subprocess
@@ -12,7 +12,8 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 
-from daemon import DESCRIBE, Dsec, command, configuration, until
+from awscall import works
+from daemon import Dsec, command, configuration, until
 from localiam import LocalIAM
 
 # The engine believes no single look at a user that was just made, or whose CreateUser may still be
@@ -85,6 +86,13 @@ class Scene:
                 return lease
         return None
 
+    def serve(self):
+        """Readers have no part in what is to be settled: they get a key that works. Returns its
+        user."""
+        *key, user = self.key()
+        self.case.assertTrue(works(self.iam.endpoint, key))
+        return user
+
     def leases(self, *words):
         result = command("leases", *words, "--socket", self.socket)
         self.case.assertEqual(result.returncode, 0, result.stderr)
@@ -92,6 +100,15 @@ class Scene:
 
     def log(self):
         return self.dsec.log.read_text()
+
+    def end_in_policy(self, user):
+        """The moment from which on the user's inline policy denies everything, in ms."""
+        document, = self.iam.users()[user]["inline_policies"].values()
+        deny, = [statement for statement in json.loads(document)["Statement"]
+                 if is_dead_man(statement)]
+        text = deny["Condition"]["DateGreaterThan"]["aws:CurrentTime"]
+        moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return int(moment.timestamp() * 1000)
 
     # What has to be.
 
@@ -106,7 +123,7 @@ class Scene:
             until(f"IAM and the journal hold {sorted(expected)}",
                   lambda: found() == (expected, expected), seconds, POLL)
         except AssertionError as error:
-            raise AssertionError(f"{error}; it is {found()}\n{self.journal()}\n{self.iam.log()}\n{self.log()}") from None
+            raise AssertionError(f"{error}; it is {found()}\n{self.log()}") from None
 
     def no_allow_without_its_deny(self):
         for user in self.iam.users().values():
@@ -141,6 +158,7 @@ def at_once(cls):
         case = unittest.TestCase.__new__(cls)
         unittest.TestCase.__init__(case, name)
         try:
+            case.setUp()
             body(case)
         finally:
             clean = case.doCleanups()

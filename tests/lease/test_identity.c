@@ -116,6 +116,20 @@ static void users_of_others_are_not_taken_for_ours(void **state)
 	}
 }
 
+static void line_of_a_copied_journal_is_known_by_its_path(void **state)
+{
+	char path[IAM_PATH_MAX];
+
+	assert_int_equal(identity_user_path(path, "/a/b/", "0123456789abcdef", 0), 0);
+	assert_true(identity_path_is_of(path, "0123456789abcdef"));
+	assert_false(identity_path_is_of(path, "0123456789abcdee"));
+	assert_int_equal(identity_user_path(path, "/", "0123456789abcdef", 0), 0);
+	assert_true(identity_path_is_of(path, "0123456789abcdef"));
+	assert_false(identity_path_is_of(path + 1, "0123456789abcdef"));
+	assert_false(identity_path_is_of("", "0123456789abcdef"));
+	assert_false(identity_path_is_of("/0123456789abcdef/", "0123456789abcdef"));
+}
+
 static void only_dsecs_names_are_dsecs(void **state)
 {
 	static const char *const wrong[] = {
@@ -362,6 +376,7 @@ int main(void)
 		cmocka_unit_test(path_says_whose_and_until_when),
 		cmocka_unit_test(path_beyond_iams_limit_is_refused),
 		cmocka_unit_test(users_of_others_are_not_taken_for_ours),
+		cmocka_unit_test(line_of_a_copied_journal_is_known_by_its_path),
 		cmocka_unit_test(only_dsecs_names_are_dsecs),
 		cmocka_unit_test(suffix_makes_a_valid_name),
 		cmocka_unit_test(no_character_of_a_suffix_is_likelier),

@@ -163,6 +163,8 @@ class Dsec:
                 until("ready", ready)
             finally:
                 name.unlink()
+            if mounted(self.mountpoint):
+                self._pid = self.pid()  # of the daemon itself, whatever runs it
         return self
 
     # Using.

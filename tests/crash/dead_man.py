@@ -1,0 +1,68 @@
+#!/usr/bin/python3
+"""The daemon is dead for good, and nobody sweeps: the key is powerless at its end all the same."""
+
+import pathlib
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+
+import tap
+from awscall import call
+from daemon import until
+from scene import MANAGED, Scene, policy
+
+ALLOWED, DENIED = (200, ""), (403, "AccessDenied")
+
+
+class DeadMan(unittest.TestCase):
+    def leased(self, **secret):
+        """A key, its end, and nobody to revoke it."""
+        self.scene = Scene(self, {"policy": policy("iam:ListUsers"), **secret})
+        self.scene.dsec.start()
+        *key, user = self.scene.key()
+        end = self.scene.journal()[user]["expires_ms"] / 1000
+        self.assertEqual(self.use(key), ALLOWED)
+        self.scene.dsec.kill()
+        return key, end
+
+    def use(self, key, action="ListUsers", **parameters):
+        return call(self.scene.iam.endpoint, action, key, **parameters)
+
+    def powers_end(self, key, end):
+        until("the key is powerless", lambda: self.use(key) == DENIED, 20)
+        self.assertGreaterEqual(time.time(), end - 0.01)
+        self.assertLess(time.time(), end + 3)
+        self.assertEqual(len(self.scene.iam.users()), 1, "somebody removed the user")
+
+    def test_key_stops_at_its_ttl_and_not_before(self):
+        self.powers_end(*self.leased(ttl="10s"))
+
+    def test_managed_policy_that_allows_everything_stops_too(self):
+        key, end = self.leased(ttl="10s", policy_arns=[MANAGED])
+        self.powers_end(key, end)
+        self.assertEqual(self.use(key, "CreateUser", UserName="mallory"), DENIED)
+
+    def test_key_works_until_the_last_second_of_a_long_ttl(self):
+        key, _ = self.leased(ttl="12h")
+        for hours, seconds, answer in ((12, -30, ALLOWED), (12, 1, DENIED), (1000, 0, DENIED)):
+            self.scene.iam.control(clock={"policies_s": hours * 3600 + seconds})
+            self.assertEqual(self.use(key), answer)
+
+    def test_end_is_a_renewed_lease_s_new_end(self):
+        self.scene = Scene(self, {"policy": policy("iam:ListUsers"), "ttl": "10m"})
+        self.scene.dsec.start()
+        *key, user = self.scene.key()
+        self.scene.leases("renew", self.scene.lease(user)["id"], "1h")
+        first = self.scene.end_in_policy(user)
+        until("the policy has the new end",
+              lambda: self.scene.end_in_policy(user) >= first + 50 * 60 * 1000)
+        self.scene.dsec.kill()
+        for seconds, answer in ((3500, ALLOWED), (3601, DENIED)):
+            self.scene.iam.control(clock={"policies_s": seconds})
+            self.assertEqual(self.use(key), answer)
+
+
+if __name__ == "__main__":
+    tap.main()

@@ -1,0 +1,146 @@
+#!/usr/bin/python3
+"""The daemon is killed at each write to its journal, and at each sync: what stands on the disk is
+the last line, half of the next one, or the next one that nobody has been told of."""
+
+import os
+import pathlib
+import sqlite3
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+
+import tap
+from daemon import command, until
+from scene import READ_TIMEOUT, Scene, at_once
+
+# The lines of a lease's life. Each is one commit: the head of a frame, the page, the sync. An empty
+# log begins with a head of its own, and its sync.
+STATES = ["intended", "created", "active", "revoking", "gone"]
+HEAD = ("pwrite64", lambda line: 2 * line + 2)
+PAGE = ("pwrite64", lambda line: 2 * line + 3)
+SYNC = ("fdatasync", lambda line: line + 2)
+
+FIRST_START_WRITES_MAX = 60  # of a first start: far more than there are
+
+
+def killing(files, call, number):
+    """What runs the daemon and kills it just before its number-th call of this kind on the files
+    would be carried out."""
+    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
+            "-e", f"inject={call}:signal=KILL:when={number}",
+            *[word for file in files for word in ("-P", file)]]
+
+
+def without_leak_check():
+    """LeakSanitizer wants to trace the process itself."""
+    options = os.environ.get("ASAN_OPTIONS")
+    return {"ASAN_OPTIONS": f"{options}:detect_leaks=0" if options else "detect_leaks=0"}
+
+
+class Life(Scene):
+    def __init__(self, case):
+        # So short that also a lease is over in time whose end did not get to the disk.
+        super().__init__(case, {"ttl": "30s"})
+
+    def begin(self):
+        """With a journal that another daemon has left, and an empty log."""
+        self.dsec.start()
+        self.dsec.stop()
+        journal = sqlite3.connect(self.dsec.state / "journal.db")
+        journal.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.close()
+
+    def start_killed(self, call, number):
+        wal = f"{self.dsec.state}/journal.db-wal"
+        self.dsec.start(killing([wal], call, number), without_leak_check())
+
+    def dead(self):
+        return self.dsec.process.poll() is not None
+
+    def live(self):
+        """Makes a lease and revokes it, until the daemon is dead."""
+        reader = subprocess.Popen(["cat", self.dsec.path("app/dev/.json")],
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        served = reader.communicate(timeout=READ_TIMEOUT + 30)[0]
+        if served and not self.dead():
+            user = next(iter(self.iam.users()))
+            command("leases", "revoke", self.lease(user)["id"], "--socket", self.socket)
+        until("the daemon is killed", self.dead)
+
+    def states(self):
+        return [line["state"] for line in self.journal().values()]
+
+
+def killed(self, call, number, states):
+    """Just before the call: then the journal says this, and the next daemon makes the best of
+    it."""
+    with self.busy:
+        life = Life(self)
+        life.begin()
+        life.start_killed(call, number)
+        life.live()
+        self.assertEqual(life.states(), states)
+        life.no_allow_without_its_deny()
+        life.dsec.start()
+        life.serve()
+    life.settled()
+
+
+def killed_at(step, line):
+    call, number = step
+    standing = STATES[line] if step is SYNC else STATES[line - 1] if line else "gone"
+    states = [standing] if standing != "gone" else []
+    return lambda self: killed(self, call, number(line), states)
+
+
+def add_tests(cls):
+    for line, state in enumerate(STATES):
+        for name, step in (("head", HEAD), ("page", PAGE), ("sync", SYNC)):
+            setattr(cls, f"test_at_the_{name}_of_the_line_that_says_{state}",
+                    killed_at(step, line))
+    return cls
+
+
+@at_once
+@add_tests
+class Killed(unittest.TestCase):
+    def test_at_the_head_of_the_log(self):
+        killed(self, "pwrite64", 1, [])
+
+    def test_at_the_sync_of_the_log_s_head(self):
+        killed(self, "fdatasync", 1, [])
+
+
+class FirstStart(unittest.TestCase):
+    deadline = 300
+
+    def test_killed_at_any_write_is_followed_by_one_that_serves(self):
+        """Also the daemon's id may be half-written."""
+        for call in ("pwrite64,write", "fdatasync,fsync", "rename,renameat"):
+            for number in range(1, FIRST_START_WRITES_MAX):
+                if not self.killed(call, number):
+                    break
+            self.assertGreater(number, 1, f"the first start does no {call}")
+            self.assertLess(number, FIRST_START_WRITES_MAX - 1)
+
+    def killed(self, call, number):
+        """Was there such a call?"""
+        scene = Scene(self)
+        state = scene.dsec.state
+        files = [f"{state}/{name}" for name in ("journal.db", "journal.db-wal", "daemon.salt.new")]
+        try:
+            scene.dsec.start(killing(files + [state], call, number), without_leak_check())
+        except AssertionError:
+            self.assertIsNotNone(scene.dsec.process.poll())
+            scene.dsec.start()
+            scene.serve()
+            scene.dsec.stop()
+            return True
+        scene.dsec.stop()
+        return False
+
+
+if __name__ == "__main__":
+    tap.main()
