@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import tap
 from awscall import works
 from daemon import command, until
-from scene import MANAGED, READ_TIMEOUT, Scene, at_once
+from scene import BUSY, MANAGED, READ_TIMEOUT, Scene, at_once
 
 MAKING = ["CreateUser", "PutUserPolicy", "CreateAccessKey", "AttachUserPolicy",
           "GetCallerIdentity"]
@@ -72,7 +72,7 @@ class Life(Scene):
 
 
 def killed(self, action, actions, when, drop):
-    with self.busy:
+    with BUSY:
         life = Life(self)
         life.hold(actions, when)
         life.live(action)
@@ -99,7 +99,7 @@ def killed_after_the_answer(action):
 def carried_out_late(action):
     """Between the last look of the next daemon at what hangs on the user, and its end."""
     def test(self):
-        with self.busy:
+        with BUSY:
             life = Life(self)
             life.hold([action], "before")
             life.live(action)
@@ -137,7 +137,7 @@ def add_tests(cls):
 @add_tests
 class Killed(unittest.TestCase):
     def test_after_the_lease_was_handed_out_it_is_kept_until_its_end(self):
-        with self.busy:
+        with BUSY:
             life = Life(self)
             life.configure({"policy_arns": [MANAGED], "ttl": "30s"})
             life.dsec.start()
@@ -152,7 +152,7 @@ class Killed(unittest.TestCase):
         life.settled()
 
     def test_create_user_that_is_carried_out_after_the_next_daemon_has_looked(self):
-        with self.busy:
+        with BUSY:
             life = Life(self)
             life.hold(["CreateUser"], "before")
             life.live("CreateUser")
@@ -168,7 +168,7 @@ class Killed(unittest.TestCase):
         life.settled(user)
 
     def test_in_the_middle_of_an_unmount(self):
-        with self.busy:
+        with BUSY:
             life = Life(self)
             life.hold(["DeleteUser"], "after")
             life.dsec.start()

@@ -141,12 +141,15 @@ def is_dead_man(statement):
             and list(statement["Condition"]) == ["DateGreaterThan"])
 
 
+BUSY = threading.BoundedSemaphore(4)  # limits what costs processor time
+
+_waiting = []  # what starts the tests of each class that was marked
+
+
 def at_once(cls):
-    """For a class whose tests do little but wait: runs those that were selected side by side, each
-    with a test case of its own, and reports them one after the other. `busy` of the class limits
-    what costs processor time."""
-    cls.deadline = 600
-    cls.busy = threading.BoundedSemaphore(4)
+    """For a class whose tests do little but wait: runs those that were selected, of all marked
+    classes, side by side, each with a test case of its own, and reports them one by one."""
+    bodies = {name: getattr(cls, name) for name in unittest.defaultTestLoader.getTestCaseNames(cls)}
     selected = []
     futures = {}
 
@@ -154,25 +157,29 @@ def at_once(cls):
         unittest.TestCase.__init__(self, name)
         selected.append(name)
 
-    def run(name, body):
+    def run(name):
         case = unittest.TestCase.__new__(cls)
         unittest.TestCase.__init__(case, name)
         try:
             case.setUp()
-            body(case)
+            bodies[name](case)
         finally:
             clean = case.doCleanups()
         case.assertTrue(clean, "a clean-up has failed")
 
     def start():
-        pool = concurrent.futures.ThreadPoolExecutor(len(selected))
-        cls.addClassCleanup(pool.shutdown, cancel_futures=True)
-        for name in selected:
-            futures[name] = pool.submit(run, name, bodies[name])
+        if selected:
+            pool = concurrent.futures.ThreadPoolExecutor(len(selected))
+            futures.update((name, pool.submit(run, name)) for name in selected)
 
-    bodies = {name: getattr(cls, name) for name in unittest.defaultTestLoader.getTestCaseNames(cls)}
+    def start_all():
+        while _waiting:
+            _waiting.pop()()
+
     for name in bodies:
         setattr(cls, name, lambda self, name=name: futures[name].result())
     cls.__init__ = initialise
-    cls.setUpClass = start
+    cls.setUpClass = start_all
+    cls.deadline = 600
+    _waiting.append(start)
     return cls

@@ -15,7 +15,7 @@ import tap
 from awscall import call, works
 from daemon import DESCRIBE, DSEC, command, configuration
 from localiam import Principal
-from scene import Scene, at_once
+from scene import BUSY, Scene, at_once
 
 OTHER = "0123456789abcdef"  # a daemon that is no more
 MARGIN = 300                # what SWEEP_MARGIN_MS leaves to clocks that differ
@@ -170,7 +170,7 @@ class Clone(unittest.TestCase):
         self.assertTrue(works(scene.iam.endpoint, key))
 
     def test_clone_leaves_the_live_users_of_the_original_alone(self):
-        with self.busy:
+        with BUSY:
             scene, key, user, copy = self.cloned()
             clone = self.start(scene, copy)
             scene.iam.wait_calls("ListUsers", received=2)
@@ -181,7 +181,7 @@ class Clone(unittest.TestCase):
 
     def test_clone_does_not_remove_what_the_original_has_renewed(self):
         """The line in its copy of the journal has the old end."""
-        with self.busy:
+        with BUSY:
             scene, key, user, copy = self.cloned({"ttl": "15s", "max_ttl": "1h"})
             end = scene.journal()[user]["expires_ms"]
             scene.leases("renew", scene.lease(user)["id"], "30m")
@@ -194,7 +194,7 @@ class Clone(unittest.TestCase):
         scene.dsec.stop()
 
     def test_clone_with_an_unfinished_intent_makes_nothing_of_it(self):
-        with self.busy:
+        with BUSY:
             scene = Scene(self)
             scene.iam.fault("PutUserPolicy", kind="hold", times=1)
             scene.dsec.start()

@@ -109,7 +109,7 @@ class LocalIAM:
     `root` may do everything, to prepare and to look where the admin may not."""
 
     def __init__(self, *, tls=False, region="us-east-1", account="123456789012",
-                 admin_policy=None, admin_token=None, principals=(), die_with_parent=True):
+                 admin_policy=None, admin_token=None, principals=(), die_with_parent=True, port=0):
         self.region = region
         self.account = account
         self.tls = tls
@@ -118,7 +118,7 @@ class LocalIAM:
         self.principals = [self.admin, self.root, *principals]
         self.certificates = None
         self.process = None
-        self.port = None
+        self.port = port  # 0: any that is free
         self.endpoint = None
         self._die_with_parent = die_with_parent
         self._folder = None
@@ -144,7 +144,7 @@ class LocalIAM:
         with open(os.open(principals, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             json.dump([principal.description() for principal in self.principals], file)
         command = [find_binary(), "--principals", principals, "--region", self.region,
-                   "--account", self.account]
+                   "--account", self.account, "--port", str(self.port)]
         if self.tls:
             self.certificates = Certificates(self._folder)
             command += ["--tls-cert", self.certificates.certificate,
