@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "api/api_private.h"
+#include "lease/alloc.h"
 
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 
@@ -191,7 +192,7 @@ static int listen_at(const char *path, int *ret, struct dsec_error *err)
 		return dsec_error_set(err, DSEC_ERROR_INVALID,
 				      "%s: a socket's path has at most %zu characters", path,
 				      sizeof(address.sun_path) - 1);
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	if (answers(&address))
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "%s: another daemon listens there",
 				      path);
@@ -219,17 +220,14 @@ static int listen_at(const char *path, int *ret, struct dsec_error *err)
 
 int api_start(struct api **ret, const struct api_options *options, struct dsec_error *err)
 {
-	struct api *api = calloc(1, sizeof(*api));
-	int fd = -1, result = api ? listen_at(options->socket_path, &fd, err)
-				  : dsec_error_set(err, DSEC_ERROR_FAULT, "out of memory");
+	int fd = -1, result = listen_at(options->socket_path, &fd, err);
 
-	if (result < 0) {
-		free(api);
+	if (result < 0)
 		return result;
-	}
+	struct api *api = alloc_zeroed(1, sizeof(*api));
 	api->engine = options->engine;
 	api->clock = options->clock;
-	api->socket_path = strdup(options->socket_path);
+	api->socket_path = alloc_copy(options->socket_path);
 	if (options->admin_group)
 		result = set_group(api, options->socket_path, options->admin_group, err);
 	if (result == 0) {

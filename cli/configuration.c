@@ -12,9 +12,9 @@
  * bookkeeping each; the integrations' own credentials; and the static secrets of four
  * configurations (the running one, the next one, and room for both to grow), whose size no file can
  * exceed. */
-#define ARENA_LEASES      5000
+#define ARENA_LEASES      5000ul
 #define ARENA_A_LEASE     128
-#define ARENA_CREDENTIALS (256u * 1024u)
+#define ARENA_CREDENTIALS (256ul * 1024)
 #define ARENA_FILES       4
 
 static int prepare_secrets(const char *file, struct dsec_error *err)
@@ -30,7 +30,7 @@ static int prepare_secrets(const char *file, struct dsec_error *err)
 	int r = aws_global_init(err);
 	if (r < 0)
 		return r;
-	r = secret_arena_init((size_t)ARENA_LEASES * ARENA_A_LEASE + ARENA_CREDENTIALS +
+	r = secret_arena_init(ARENA_LEASES * ARENA_A_LEASE + ARENA_CREDENTIALS +
 				      ARENA_FILES * (size_t)st.st_size,
 			      err);
 	if (r == 0)

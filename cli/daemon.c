@@ -58,6 +58,23 @@ static void on_handed_out(void *arg, const struct lease *lease, const struct lea
 		audit_handed_out(daemon->audit, lease, caller);
 }
 
+static void on_revocation_failed(void *arg, const struct journal_record *record,
+				 const struct dsec_error *err)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->audit)
+		audit_revocation_failed(daemon->audit, record, err);
+}
+
+static void on_due(void *arg, const struct lease *lease)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->fs)
+		fs_due(daemon->fs, lease);
+}
+
 static void on_log(void *arg, int priority, const char *message)
 {
 	log_line(priority, "%s", message);
@@ -103,6 +120,8 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 				.lease = on_lease,
 				.failed = on_failed,
 				.handed_out = on_handed_out,
+				.revocation_failed = on_revocation_failed,
+				.due = on_due,
 				.log = on_log,
 				.arg = daemon,
 			},
@@ -131,7 +150,8 @@ static int open_journal(struct daemon *daemon, struct recalled *recalled, bool *
 			 "the journal in %s was damaged and is set aside; it is rebuilt from what "
 			 "IAM lists under this daemon's path",
 			 daemon->options.state->folder);
-	*ret_lost = opened != JOURNAL_FOUND;
+	*ret_lost = opened == JOURNAL_DAMAGED ||
+		    (opened == JOURNAL_NEW && !daemon->options.state->fresh);
 	return 0;
 }
 

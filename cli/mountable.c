@@ -9,7 +9,7 @@
 #include "cli/file.h"
 
 #define FUSE_CONF          "/etc/fuse.conf"
-#define FUSE_CONF_SIZE_MAX (64u * 1024u)
+#define FUSE_CONF_SIZE_MAX (64ul * 1024)
 
 /* Looks along PATH as execvp(3) would. */
 static bool find_program(const char *name, char *to, size_t size, struct stat *ret)

@@ -95,7 +95,7 @@ static int look_with_deadline(const char *mountpoint, struct found *ret)
 
 int peer_look(const char *mountpoint, struct peer *ret, struct dsec_error *err)
 {
-	struct found found;
+	struct found found = {0};
 	struct peer peer;
 
 	switch (look_with_deadline(mountpoint, &found)) {
@@ -123,7 +123,7 @@ int peer_look(const char *mountpoint, struct peer *ret, struct dsec_error *err)
 int peer_open(const char *mountpoint, struct peer *ret, int *ret_pidfd, struct dsec_error *err)
 {
 	char path[64], name[32];
-	struct peer peer, again;
+	struct peer peer = {0}, again = {0};
 
 	int r = peer_look(mountpoint, &peer, err);
 	if (r < 0)

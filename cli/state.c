@@ -61,6 +61,9 @@ int state_open(struct state *ret, const char *folder, struct dsec_error *err)
 	if (!realpath(folder, state.folder))
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "%s: %s", folder, strerror(errno));
 	int r = take_lock(folder_fd, state.folder, &state.lock_fd, err);
+	/* The salt is made with the id, and the id is not known without it. */
+	state.fresh = faccessat(folder_fd, "daemon.salt", F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+		      errno == ENOENT;
 	if (r == 0)
 		r = identity_load(state.daemon_id, state.folder, &system_clock, err);
 	if (r < 0)

@@ -5,6 +5,7 @@
 #define DSEC_CLI_STATE_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 #include "lease/error.h"
 #include "lease/identity.h"
@@ -12,6 +13,7 @@
 struct state {
 	char folder[PATH_MAX]; /* its real path */
 	char daemon_id[DAEMON_ID_MAX];
+	bool fresh; /* no daemon had this id before: no user in IAM can be its own */
 	int lock_fd;
 };
 

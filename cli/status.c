@@ -12,7 +12,7 @@
 #include "cli/peer.h"
 #include "lease/error.h"
 
-#define STATUS_TEXT_MAX (1024u * 1024u)
+#define STATUS_TEXT_MAX (1024ul * 1024)
 
 static void print_status(const char *mountpoint, const char *project, const char *config)
 {

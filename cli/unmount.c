@@ -23,11 +23,12 @@
 static int watch(int pidfd, const char *state_folder, int64_t end_at)
 {
 	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
-	int64_t begin_at = system_clock.boottime_at(&system_clock), now_at = begin_at;
+	int64_t begin_at = system_clock.boottime_at(&system_clock);
 	ssize_t total = left_count(state_folder, NULL);
 
 	while (poll(&ended, 1, LOOK_MS) != 1) {
-		now_at = system_clock.boottime_at(&system_clock);
+		int64_t now_at = system_clock.boottime_at(&system_clock);
+
 		if (now_at >= end_at) {
 			progress_clear();
 			return -ETIMEDOUT;

@@ -161,6 +161,14 @@ static void report(struct fs *fs, struct message *message)
 	message_send(&fs->files.inbox, message);
 }
 
+/* Refused when it has ended or is being renewed already: then there is nothing to do. */
+static void renew(struct fs *fs, const struct lease *lease)
+{
+	struct dsec_error ignored;
+
+	engine_renew(fs->engine, lease->id, lease->slot.ttl_ms, &ignored);
+}
+
 /* Messages. */
 
 static void handle(struct fs *fs, struct message *message)
@@ -174,6 +182,9 @@ static void handle(struct fs *fs, struct message *message)
 		break;
 	case MESSAGE_ABANDON:
 		abandon(fs, message->acquire);
+		break;
+	case MESSAGE_HELD:
+		renew(fs, message->leases[0]);
 		break;
 	case MESSAGE_INVALIDATE:
 		fuse_lowlevel_notify_inval_inode(fs->files.session, message->node, 0, 0);
@@ -198,7 +209,7 @@ static void handle(struct fs *fs, struct message *message)
 static bool needs_engine(const struct message *message)
 {
 	return message->kind == MESSAGE_REPORT || message->kind == MESSAGE_ACQUIRE ||
-	       message->kind == MESSAGE_ABANDON;
+	       message->kind == MESSAGE_ABANDON || message->kind == MESSAGE_HELD;
 }
 
 static void take_messages(struct fs *fs)
@@ -256,6 +267,14 @@ void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease)
 
 	struct message *message = message_new(MESSAGE_LEASE, 1);
 	message->event = event;
+	message->leases[0] = lease_ref(lease);
+	message_send(&fs->files.inbox, message);
+}
+
+void fs_due(struct fs *fs, const struct lease *lease)
+{
+	struct message *message = message_new(MESSAGE_DUE, 1);
+
 	message->leases[0] = lease_ref(lease);
 	message_send(&fs->files.inbox, message);
 }

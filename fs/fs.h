@@ -83,6 +83,10 @@ void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease);
 
 /* Names mean what this catalog says from now on. It is the one that the engine has: engine_reload
  * and fs_reload are called with no fs_dispatch between them. */
+/* The engine's observer calls this for a lease that is due: it is renewed if a file of it is open.
+ */
+void fs_due(struct fs *fs, const struct lease *lease);
+
 void fs_reload(struct fs *fs, struct catalog *catalog);
 
 /* The kernel has ended the connection: somebody unmounted it. Known after an fs_dispatch. */

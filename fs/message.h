@@ -25,9 +25,11 @@ enum message_kind {
 	MESSAGE_FORGET,     /* node, text: the kernel should drop that name in that folder */
 	MESSAGE_DISCARD,    /* nothing but what it holds is to be freed */
 	MESSAGE_ENDED,      /* the kernel has ended the connection */
+	MESSAGE_HELD,       /* leases[0]: somebody holds it */
 	/* To the file thread. */
 	MESSAGE_ACQUIRED, /* acquire, node; leases or error */
 	MESSAGE_LEASE,    /* event, leases[0] */
+	MESSAGE_DUE,      /* → HELD, or nothing: leases[0] */
 	MESSAGE_TREE,     /* tree: the current one from now on */
 	MESSAGE_CHOSEN,   /* first_open */
 	MESSAGE_STOP,

@@ -381,6 +381,21 @@ static void lease_ended(void *arg, void *owner)
 	retire(arg, owner);
 }
 
+bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at)
+{
+	const struct held *held = leases_find(&nodes->leases, lease_id);
+
+	if (!held)
+		return false;
+	list_each (at, &held->bindings) {
+		const struct node *node = container_of(at, struct binding, in_held)->owner;
+
+		if (node->opens > 0 && now_at - node->open_since_at >= NODE_HOLD_MS)
+			return true;
+	}
+	return false;
+}
+
 void nodes_end_lease(struct nodes *nodes, const char *lease_id)
 {
 	leases_end(&nodes->leases, lease_id, lease_ended, nodes);

@@ -74,8 +74,9 @@ struct node {
 
 	uint64_t lookups; /* as the kernel counts them */
 	uint64_t opens;
-	struct list waiters; /* UNLEASED: kept OPENs */
-	uint64_t acquire;    /* the acquire that they wait for; 0: none */
+	int64_t open_since_at; /* boottime, while it is open */
+	struct list waiters;   /* UNLEASED: kept OPENs */
+	uint64_t acquire;      /* the acquire that they wait for; 0: none */
 };
 
 struct nodes {
@@ -126,6 +127,12 @@ int node_render(const struct nodes *nodes, const struct node *node, struct downl
 /* Frees what nobody can ask for any more: the bytes of a stale node that is not open, and the node
  * when the kernel does not know it either. To be called after each step that let go of one. */
 void node_settle(struct nodes *nodes, struct node *node);
+
+/* Somebody who keeps a file open for so long holds its lease; a read does not take so long. */
+#define NODE_HOLD_MS 1000
+
+/* Does somebody hold that lease? */
+bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at);
 
 /* A lease has ended: the nodes that hold it are stale. */
 void nodes_end_lease(struct nodes *nodes, const char *lease_id);

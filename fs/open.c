@@ -14,13 +14,19 @@
 #include "fs/fs_private.h"
 #include "lease/secret.h"
 
+static void count_open(const struct files *files, struct node *node)
+{
+	if (node->opens++ == 0)
+		node->open_since_at = files->clock->boottime_at(files->clock);
+}
+
 /* Page cache kept: a node's bytes never change. fh is a number of its own for each open file, which
  * a later worker can be told. */
 static void reply_open(struct files *files, fuse_req_t req, struct node *node)
 {
 	struct fuse_file_info info = {.fh = ++files->last_id, .keep_cache = 1};
 
-	node->opens++;
+	count_open(files, node);
 	if (fuse_reply_open(req, &info) < 0) { /* interrupted: no RELEASE will come */
 		node->opens--;
 		node_settle(&files->nodes, node);
@@ -138,7 +144,7 @@ static void open_all(struct files *files, struct node *node)
 	struct list waiters;
 
 	node->acquire = 0;
-	node->opens++; /* it must not settle before all are answered */
+	count_open(files, node); /* it must not settle before all are answered */
 	list_take_all(&waiters, &node->waiters);
 	list_each (at, &waiters) {
 		struct kept *kept = container_of(at, struct kept, link);

@@ -135,6 +135,13 @@ void files_take(struct files *files, struct message *message)
 	case MESSAGE_LEASE:
 		lease_changed(files, message);
 		break;
+	case MESSAGE_DUE:
+		if (!nodes_hold(&files->nodes, message->leases[0]->id,
+				files->clock->boottime_at(files->clock)))
+			break;
+		message->kind = MESSAGE_HELD;
+		message_send(&files->outbox, message);
+		return;
 	case MESSAGE_TREE:
 		nodes_reload(&files->nodes, message->tree);
 		message->tree = NULL;

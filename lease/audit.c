@@ -205,6 +205,23 @@ void audit_failed(struct audit *audit, const struct lease_slot *slot,
 	end(&line, audit);
 }
 
+void audit_revocation_failed(struct audit *audit, const struct journal_record *record,
+			     const struct dsec_error *err)
+{
+	struct line line;
+
+	begin(&line, audit, "revocation_failed");
+	add_slot(&line, &(struct lease_slot){.project = record->project,
+					     .config = record->config,
+					     .secret = record->secret});
+	add_text(&line, line.json, "lease_id", record->lease_id);
+	add_text(&line, line.json, "user", record->user);
+	add_text(&line, line.json, "access_key_id", record->access_key_id);
+	add_text(&line, line.json, "reason", record->reason);
+	add_error(&line, err);
+	end(&line, audit);
+}
+
 unsigned long audit_lost(const struct audit *audit)
 {
 	return audit->n_lost;

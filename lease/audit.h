@@ -2,7 +2,7 @@
  * audit.h: who was given which lease, and what became of it: one JSON object a line, appended. No
  * secret in it.
  *
- * {"time":"2022-02-15T17:04:54.782Z","event":"active|ended|gone|handed_out|failed","project":…,"config":…,"secret":…,"lease_id":…,"user":…,"access_key_id":…,
+ * {"time":"2022-02-15T17:04:54.782Z","event":"active|ended|gone|handed_out|failed|revocation_failed","project":…,"config":…,"secret":…,"lease_id":…,"user":…,"access_key_id":…,
  *  "expires":…,"reason":…,"caller":{"uid":…,"gid":…,"pid":…,"executable":…,"cgroup":…},"error":{"kind":…,"message":…,"code":…,"request_id":…}}
  * Members that do not apply are left out.
  */
@@ -32,6 +32,8 @@ void audit_handed_out(struct audit *audit, const struct lease *lease,
 		      const struct lease_caller *caller);
 void audit_failed(struct audit *audit, const struct lease_slot *slot,
 		  const struct lease_caller *caller, const struct dsec_error *err);
+void audit_revocation_failed(struct audit *audit, const struct journal_record *record,
+			     const struct dsec_error *err);
 unsigned long audit_lost(const struct audit *audit);
 
 #endif

@@ -101,6 +101,13 @@ struct engine_observer {
 		       const struct dsec_error *err);
 	/* A reader was given a lease that had to be made for it (or that it waited for). */
 	void (*handed_out)(void *arg, const struct lease *lease, const struct lease_caller *caller);
+	/* A call of a user's removal has failed; it is tried again. Told the first time and with
+	 * each doubling of the number of failures. */
+	void (*revocation_failed)(void *arg, const struct journal_record *record,
+				  const struct dsec_error *err);
+	/* The lease is soon to be rotated, and may yet be renewed: who knows that somebody holds
+	 * it calls engine_renew(). Asked again until it is renewed or nearly over. */
+	void (*due)(void *arg, const struct lease *lease);
 	/* For the operator: one printable sentence. Priorities as in syslog(3). */
 	void (*log)(void *arg, int priority, const char *message);
 	void *arg;

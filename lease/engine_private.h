@@ -268,6 +268,7 @@ struct principal {
 
 	/* Making: the deadline. Active: the end. Revoking: the next look. */
 	struct timer timer;
+	struct timer due; /* active: when to ask whether somebody holds it */
 	struct grant *grant;
 	struct renewal *renewal;
 	struct removal removal;

@@ -98,6 +98,8 @@ static void look_answered(struct grant *grant, const struct provider_answer *ans
 		begin_later(grant, USER_CREATE); /* not shown yet, or never made: that tells */
 	else if (err)
 		grant_retry_or_fail(grant, &grant->user_call, err);
+	else if (answer->n_users == 0)
+		begin_later(grant, USER_LOOK); /* an answer that says nothing */
 	else if (is_ours(grant, answer))
 		grant_created(grant, answer->users[0].created_ms);
 	else

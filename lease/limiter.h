@@ -78,7 +78,7 @@ struct limiter_call {
 	int64_t since_at; /* when it was queued, then when it was sent */
 };
 
-#define LIMITER_OPS   (PROVIDER_SUMMARY + 1)
+#define LIMITER_OPS   (PROVIDER_SIMULATE + 1)
 #define LIMITER_KINDS (DSEC_ERROR_CLOCK_SKEW + 1)
 
 struct limiter_counters {

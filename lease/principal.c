@@ -39,6 +39,7 @@ struct principal *principal_by_user(const struct engine *engine, const char *use
 
 static void timer_fired(struct timer *timer);
 static void write_again(struct timer *timer);
+static void due(struct timer *timer);
 static const struct removal_owner removal_owner;
 
 struct principal *principal_new(struct engine *engine, struct account *account, struct pool *pool,
@@ -51,6 +52,7 @@ struct principal *principal_new(struct engine *engine, struct account *account, 
 	principal->pool = pool;
 	principal->record = *record;
 	principal->timer.fire = timer_fired;
+	principal->due.fire = due;
 	principal->write_again.fire = write_again;
 	principal->removal.owner = &removal_owner;
 	list_append(&engine->principals, &principal->link);
@@ -89,6 +91,7 @@ void principal_free(struct principal *principal)
 	if (principal->check.state != LIMITER_IDLE)
 		limiter_cancel(&principal->check);
 	timer_disarm(&engine->timers, &principal->timer);
+	timer_disarm(&engine->timers, &principal->due);
 	timer_disarm(&engine->timers, &principal->write_again);
 	table_remove(&engine->principals_by_id, &principal->by_id);
 	table_remove(&engine->principals_by_user, &principal->by_user);
@@ -222,6 +225,49 @@ static struct lease *make_lease(struct principal *principal, struct secret *secr
 	return lease;
 }
 
+/* A lease that somebody holds is renewed so long before other readers would be given another one,
+ * or half way to that where it is nearer. */
+#define DUE_BEFORE_MS 5000
+#define DUE_LAST_MS   1000 /* less than this is not enough to renew it */
+
+static bool may_be_renewed(const struct principal *principal)
+{
+	const struct recipe *now = principal->pool->recipe;
+
+	/* A policy that is not in force any more lives to its TTL, and not longer. */
+	return now && now->secret.fingerprint == principal->record.fingerprint &&
+	       principal->lease->secret_access_key &&
+	       principal->record.expires_ms < principal->record.last_end_ms;
+}
+
+static void arm_due(struct principal *principal)
+{
+	struct timers *timers = &principal->engine->timers;
+	int64_t now = engine_now(principal->engine);
+	int64_t half = (principal->lease->rotate_at - now) / 2;
+
+	if (may_be_renewed(principal))
+		timer_arm(timers, &principal->due,
+			  principal->lease->rotate_at -
+				  (half < DUE_BEFORE_MS ? half : DUE_BEFORE_MS));
+	else
+		timer_disarm(timers, &principal->due);
+}
+
+/* Whoever opens it after this is asked for half way to the end, and so on. */
+static void due(struct timer *timer)
+{
+	struct principal *principal = container_of(timer, struct principal, due);
+	const struct engine_observer *observer = &principal->engine->env.observer;
+	int64_t now = engine_now(principal->engine);
+	int64_t left = principal->expire_at - now;
+
+	if (left / 2 >= DUE_LAST_MS)
+		timer_arm(&principal->engine->timers, timer, now + left / 2);
+	if (observer->due && !principal->renewal && may_be_renewed(principal))
+		observer->due(observer->arg, principal->lease);
+}
+
 void principal_publish(struct principal *principal, struct secret *secret_access_key,
 		       int64_t min_validity_ms)
 {
@@ -230,6 +276,7 @@ void principal_publish(struct principal *principal, struct secret *secret_access
 
 	principal->lease = make_lease(principal, secret_access_key, rotate_at);
 	timer_arm(&principal->engine->timers, &principal->timer, principal->expire_at);
+	arm_due(principal);
 	if (secret_access_key) {
 		if (principal->slot)
 			slot_add(principal->slot, principal->lease);
@@ -287,6 +334,7 @@ void principal_revoke(struct principal *principal, const char *reason)
 	principal->state = PRINCIPAL_REVOKING;
 	snprintf(principal->record.reason, sizeof(principal->record.reason), "%s", reason);
 	timer_disarm(&engine->timers, &principal->timer);
+	timer_disarm(&engine->timers, &principal->due);
 	leave_slot(principal);
 
 	bool idle = stop_work(principal);
@@ -397,6 +445,9 @@ static void removal_trouble(struct removal *removal, enum provider_op op,
 	principal->troubles++;
 	principal->trouble = *err;
 	principal->trouble_ms = account_ms(principal->account);
+	if (IS_POWER_OF_TWO(principal->troubles) && engine->env.observer.revocation_failed)
+		engine->env.observer.revocation_failed(engine->env.observer.arg, &principal->record,
+						       err);
 	if (IS_POWER_OF_TWO(principal->troubles) &&
 	    (principal->troubles > 1 || !limiter_transient(err)))
 		engine_log(engine, LOG_WARNING,

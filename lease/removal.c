@@ -135,12 +135,40 @@ static void next_kind(struct removal *removal)
 	delete_user(removal);
 }
 
+static bool is_detached(const struct removal *removal)
+{
+	return removal->at < DETACHED_MAX && removal->detached & UINT64_C(1) << removal->at;
+}
+
+/* Detaches the next managed policy that is known by name; then the inline policy goes, or what
+ * else hangs on the user is listed, kind by kind. */
+static void next_arn(struct removal *removal)
+{
+	while (removal->at < removal->user.n_policy_arns && is_detached(removal))
+		removal->at++;
+	if (removal->at < removal->user.n_policy_arns)
+		submit(removal, REMOVAL_DETACH);
+	else if (removal->kinds != 0)
+		next_kind(removal);
+	else if (removal->user.policy_name && !removal->allow_left)
+		submit(removal, REMOVAL_UNPOLICE);
+	else
+		delete_user(removal);
+}
+
 static void kind_finished(struct removal *removal)
 {
-	if (kind_of(removal) == ATTACHMENT_ACCESS_KEY && !removal->keys_left)
-		removal->owner->keys_gone(removal);
+	enum provider_attachment kind = kind_of(removal);
+
 	removal->kind++;
-	next_kind(removal);
+	if (kind != ATTACHMENT_ACCESS_KEY) {
+		next_kind(removal);
+		return;
+	}
+	if (!removal->keys_left)
+		removal->owner->keys_gone(removal);
+	removal->at = 0;
+	next_arn(removal);
 }
 
 static void next_name(struct removal *removal)
@@ -153,27 +181,8 @@ static void next_name(struct removal *removal)
 		kind_finished(removal);
 }
 
-static bool is_detached(const struct removal *removal)
-{
-	return removal->at < DETACHED_MAX && removal->detached & UINT64_C(1) << removal->at;
-}
-
-/* Detaches the next managed policy that is known by name; then the inline policy goes, or what
- * hangs on the user is listed, kind by kind. */
-static void next_arn(struct removal *removal, int64_t delay_ms)
-{
-	while (removal->at < removal->user.n_policy_arns && is_detached(removal))
-		removal->at++;
-	if (removal->at < removal->user.n_policy_arns)
-		submit_after(removal, REMOVAL_DETACH, delay_ms);
-	else if (removal->kinds != 0)
-		submit_after(removal, REMOVAL_LIST, delay_ms);
-	else if (removal->user.policy_name && !removal->allow_left)
-		submit(removal, REMOVAL_UNPOLICE);
-	else
-		delete_user(removal);
-}
-
+/* Lists what hangs on the user, keys first, and takes it away; or, where all is known (kinds is 0),
+ * takes that away. */
 static void begin_pass(struct removal *removal, unsigned kinds, int64_t delay_ms)
 {
 	forget_page(removal);
@@ -182,7 +191,10 @@ static void begin_pass(struct removal *removal, unsigned kinds, int64_t delay_ms
 	removal->at = 0;
 	removal->allow_left = false;
 	removal->keys_left = false;
-	next_arn(removal, delay_ms);
+	if (kinds != 0)
+		submit_after(removal, REMOVAL_LIST, delay_ms);
+	else
+		next_arn(removal);
 }
 
 static void take_apart(struct removal *removal)
@@ -197,8 +209,9 @@ static void looked(struct removal *removal, const struct provider_answer *answer
 {
 	if (err)
 		removal->owner->done(removal, REMOVAL_ABSENT);
-	else if (answer->n_users == 0 ||
-		 strcmp(answer->users[0].path, removal->user.look_path) != 0)
+	else if (answer->n_users == 0) /* an answer that says nothing */
+		limiter_retry(&removal->call, REMOVAL_BACKOFF_MS, REMOVAL_BACKOFF_CAP_MS);
+	else if (strcmp(answer->users[0].path, removal->user.look_path) != 0)
 		removal->owner->done(removal, REMOVAL_FOREIGN);
 	else
 		take_apart(removal);
@@ -240,6 +253,8 @@ static void deleted(struct removal *removal, const struct dsec_error *err)
 	/* DeleteConflict: something that we do not know of hangs on it, or a step was passed over,
 	 * or a list did not show yet what is there. The first pass may well end it; a further one
 	 * comes later. */
+	if (removal->passes > 0)
+		removal->owner->trouble(removal, PROVIDER_DELETE_USER, err);
 	begin_pass(removal, ALL_KINDS, removal->passes > 0 ? pass_delay(removal) : 0);
 	removal->passes++;
 }
@@ -256,7 +271,7 @@ static void go_on(struct removal *removal, const struct provider_answer *answer,
 		if (!err && removal->at < DETACHED_MAX)
 			removal->detached |= UINT64_C(1) << removal->at;
 		removal->at++;
-		next_arn(removal, 0);
+		next_arn(removal);
 		break;
 	case REMOVAL_UNPOLICE:
 		delete_user(removal);

@@ -79,7 +79,7 @@ static int start(void **state)
 	struct api_options options = {.clock = &system_clock};
 	struct dsec_error err;
 
-	strcpy(served->folder, "/tmp/dsec-api-XXXXXX");
+	snprintf(served->folder, sizeof(served->folder), "/tmp/dsec-api-XXXXXX");
 	assert_non_null(mkdtemp(served->folder));
 	assert_int_equal(chmod(served->folder, 0755), 0);
 	snprintf(served->path, sizeof(served->path), "%s/sock", served->folder);
@@ -279,7 +279,7 @@ static void a_dead_daemons_socket_is_taken_over(void **state)
 
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/sock", folder);
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, sizeof(path));
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	close(fd);

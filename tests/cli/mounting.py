@@ -282,6 +282,16 @@ class Talking(unittest.TestCase):
         dsec.configure(configuration())
         dsec.stop()
 
+    def test_journal_gets_the_priority_and_no_one_else_does(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            found = os.fstat(theirs.fileno())
+            stream = {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+            command("check", "--config", "/nonexistent", stderr=theirs, env=stream)
+            self.assertRegex(ours.recv(4096).decode(), r"\A<3>/nonexistent: .*\n\Z")
+        result = command("check", "--config", "/nonexistent", env=stream)
+        self.assertRegex(result.stderr, r"\Adsec: /nonexistent: .*\n\Z")
+
     def test_manager_hears_each_change(self):
         dsec = Dsec(self, configuration())
         name = "\0dsec-test-" + dsec.folder.name

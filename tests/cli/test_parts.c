@@ -205,6 +205,9 @@ static void daemon_is_the_same_after_a_restart(void **state)
 	assert_int_equal(state_open(&second, folder->state, &err), 0);
 	state_close(&second);
 	assert_string_equal(first.daemon_id, second.daemon_id);
+	/* Only the first may believe that a journal which is not there was never there. */
+	assert_true(first.fresh);
+	assert_false(second.fresh);
 }
 
 static void state_folder_that_others_can_write_to_is_refused(void **state)

@@ -93,6 +93,17 @@ static void on_handed_out(void *arg, const struct lease *lease, const struct lea
 	((struct fixture *)arg)->n_handed_out++;
 }
 
+static void on_due(void *arg, const struct lease *lease)
+{
+	struct fixture *fixture = arg;
+	struct dsec_error err;
+
+	fixture->n_due++;
+	if (fixture->held)
+		assert_int_equal(engine_renew(fixture->engine, lease->id, lease->slot.ttl_ms, &err),
+				 0);
+}
+
 static void on_log(void *arg, int priority, const char *message)
 {
 	struct fixture *fixture = arg;
@@ -139,6 +150,7 @@ struct fixture *fixture_new(const char *json)
 		.observer = {.lease = on_lease,
 			     .failed = on_failed,
 			     .handed_out = on_handed_out,
+			     .due = on_due,
 			     .log = on_log,
 			     .arg = fixture},
 		.daemon_id = FIXTURE_DAEMON,

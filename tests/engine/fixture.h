@@ -23,7 +23,8 @@ struct fixture {
 	struct engine_env env;
 
 	/* What the observer saw. */
-	unsigned n_active, n_ended, n_gone, n_failed, n_handed_out;
+	unsigned n_active, n_ended, n_gone, n_failed, n_handed_out, n_due;
+	bool held; /* somebody holds whatever lease is due */
 	char last_reason[160];
 	char log[4096]; /* the latest lines */
 

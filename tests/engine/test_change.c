@@ -160,6 +160,68 @@ static void adopted_lease_can_be_renewed_for_whoever_holds_its_key(void **state)
 	lease_unref(lease);
 }
 
+static const char other_policy[] =
+	"{\"integrations\": {\"aws\": {\"type\": \"aws-iam\", \"credentials\": {\"source\": "
+	"\"static\", \"access_key_id\": \"AKIA0000000000000000\", \"secret_access_key\": \"x\"}}}, "
+	"\"projects\": {\"a\": {\"dev\": {\"dynamic_secrets\": {\"AWS_USER\": {\"integration\": "
+	"\"aws\", \"policy\": {\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": "
+	"\"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\"}]}}}}}}}";
+static const char no_secret[] =
+	"{\"integrations\": {\"aws\": {\"type\": \"aws-iam\", \"credentials\": {\"source\": "
+	"\"static\", \"access_key_id\": \"AKIA0000000000000000\", \"secret_access_key\": \"x\"}}}, "
+	"\"projects\": {\"a\": {\"dev\": {}}}}";
+static const char no_integration[] = "{\"integrations\": {}, \"projects\": {\"a\": {\"dev\": {}}}}";
+
+static void lease_that_somebody_holds_is_renewed_up_to_max_ttl(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease *lease = fixture_lease(fixture), *same;
+
+	fixture->held = true;
+	fixture_run(fixture, 11 * HOUR_MS);
+	assert_non_null(cloud_user(&fixture->cloud, lease->user));
+	same = fixture_lease(fixture); /* other readers are given it, too */
+	assert_string_equal(same->id, lease->id);
+	fixture_run(fixture, HOUR_MS + MINUTE_MS);
+	assert_null(cloud_user(&fixture->cloud, lease->user));
+	lease_unref(lease);
+	lease_unref(same);
+}
+
+static void lease_that_nobody_holds_ends_at_its_ttl(void **state)
+{
+	struct fixture *fixture = *state;
+
+	lease_unref(fixture_lease(fixture));
+	fixture_run(fixture, 31 * MINUTE_MS);
+	assert_in_range(fixture->n_due, 1, 20);
+	assert_int_equal(fixture->cloud.n_users, 0);
+}
+
+static void lease_that_is_held_late_is_renewed_all_the_same(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease *lease = fixture_lease(fixture);
+
+	fixture_run(fixture, 20 * MINUTE_MS); /* nobody held it when it was to be rotated */
+	fixture->held = true;
+	fixture_run(fixture, 20 * MINUTE_MS);
+	assert_non_null(cloud_user(&fixture->cloud, lease->user));
+	lease_unref(lease);
+}
+
+static void held_lease_of_a_changed_policy_is_not_renewed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease *lease = fixture_lease(fixture);
+
+	fixture->held = true;
+	reload(fixture, other_policy);
+	fixture_run(fixture, 31 * MINUTE_MS);
+	assert_null(cloud_user(&fixture->cloud, lease->user));
+	lease_unref(lease);
+}
+
 /* Revoking. */
 
 static void revoked_lease_is_not_handed_out_again(void **state)
@@ -180,18 +242,6 @@ static void revoked_lease_is_not_handed_out_again(void **state)
 }
 
 /* Reloading. */
-
-static const char other_policy[] =
-	"{\"integrations\": {\"aws\": {\"type\": \"aws-iam\", \"credentials\": {\"source\": "
-	"\"static\", \"access_key_id\": \"AKIA0000000000000000\", \"secret_access_key\": \"x\"}}}, "
-	"\"projects\": {\"a\": {\"dev\": {\"dynamic_secrets\": {\"AWS_USER\": {\"integration\": "
-	"\"aws\", \"policy\": {\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": "
-	"\"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\"}]}}}}}}}";
-static const char no_secret[] =
-	"{\"integrations\": {\"aws\": {\"type\": \"aws-iam\", \"credentials\": {\"source\": "
-	"\"static\", \"access_key_id\": \"AKIA0000000000000000\", \"secret_access_key\": \"x\"}}}, "
-	"\"projects\": {\"a\": {\"dev\": {}}}}";
-static const char no_integration[] = "{\"integrations\": {}, \"projects\": {\"a\": {\"dev\": {}}}}";
 
 static void changed_policy_means_new_leases_for_new_readers(void **state)
 {
@@ -306,6 +356,10 @@ int main(void)
 		TEST(renewal_ends_at_max_ttl),
 		cmocka_unit_test(crash_within_a_renewal_is_safe),
 		TEST(renewal_that_the_journal_refuses_changes_nothing),
+		TEST(lease_that_somebody_holds_is_renewed_up_to_max_ttl),
+		TEST(lease_that_nobody_holds_ends_at_its_ttl),
+		TEST(lease_that_is_held_late_is_renewed_all_the_same),
+		TEST(held_lease_of_a_changed_policy_is_not_renewed),
 		TEST(what_cannot_be_renewed_says_why),
 		TEST(adopted_lease_can_be_renewed_for_whoever_holds_its_key),
 		TEST(revoked_lease_is_not_handed_out_again),

@@ -17,7 +17,7 @@
 #include "lease/secret.h"
 #include "tests/fs/sample.h"
 
-#define ARENA_SIZE (4u * 1024u * 1024u)
+#define ARENA_SIZE (4ul * 1024 * 1024)
 #define STEPS_MAX  400
 #define UIDS       3
 
@@ -333,7 +333,7 @@ static void step(struct world *world, uint8_t what)
 		choose(world, world->b & 1 ? FS_FIRST_OPEN_STORE : FS_FIRST_OPEN_ESTALE);
 		break;
 	case 16:
-		now_at += world->b * 60000;
+		now_at += world->b * INT64_C(60000);
 		break;
 	default:
 		get_attributes(world);

@@ -147,6 +147,30 @@ static void failure_is_told_with_awss_own_words(void **state)
 			    "\"request_id\":\"7a62c49f\"}}\n");
 }
 
+static void revocation_that_fails_is_told_with_its_user(void **state)
+{
+	struct fixture *fixture = *state;
+	struct dsec_error err;
+	const struct journal_record record = {
+		.lease_id = "969eb8c9-f186-475b-8c32-3556de0aef21",
+		.project = "app",
+		.config = "dev",
+		.secret = "AWS_USER",
+		.user = "Doppler-Dynamic-yR9Y8hSHAzTwt",
+		.reason = "expired",
+	};
+
+	dsec_error_set(&err, DSEC_ERROR_DENIED, "DeleteUser: not authorized");
+	audit_revocation_failed(fixture->audit, &record, &err);
+	assert_string_equal(
+		read_file(fixture->file),
+		"{" TIME_TEXT ",\"event\":\"revocation_failed\",\"project\":\"app\","
+		"\"config\":\"dev\",\"secret\":\"AWS_USER\","
+		"\"lease_id\":\"969eb8c9-f186-475b-8c32-3556de0aef21\","
+		"\"user\":\"Doppler-Dynamic-yR9Y8hSHAzTwt\",\"reason\":\"expired\","
+		"\"error\":{\"kind\":\"denied\",\"message\":\"DeleteUser: not authorized\"}}\n");
+}
+
 /* A caller that asks on a thread of its own, and what it says of itself. */
 struct caller {
 	struct fixture *fixture;
@@ -372,6 +396,7 @@ int main(void)
 		TEST(each_event_is_one_line_of_the_agreed_form),
 		TEST(caller_that_cannot_be_seen_has_no_pid),
 		TEST(failure_is_told_with_awss_own_words),
+		TEST(revocation_that_fails_is_told_with_its_user),
 		TEST(caller_is_named_by_what_it_runs),
 		TEST(thread_that_asks_is_named_too),
 		TEST(caller_that_is_gone_is_told_by_number),

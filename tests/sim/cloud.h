@@ -68,7 +68,7 @@ struct cloud {
 	size_t n_users; /* that are */
 	uint64_t last_serial, last_key, last_handle;
 	struct list calls;
-	uint64_t n_calls[PROVIDER_SUMMARY + 1];
+	uint64_t n_calls[PROVIDER_SIMULATE + 1];
 };
 
 void cloud_init(struct cloud *cloud, struct world *world, const char *account);

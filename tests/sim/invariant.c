@@ -59,6 +59,10 @@ static void check_created(struct sim *sim, struct cloud_user *user)
 		sim_broken(sim, "%s was made under %s", user->name, user->path);
 	if (!line && !sim->rebuilt)
 		sim_broken(sim, "%s was made without a line in the journal", user->name);
+	/* A lost call that takes effect after somebody has deleted the user makes it once more. */
+	list_each (at, &sim->leases)
+		if (strcmp(container_of(at, struct sim_lease, link)->lease->user, user->name) == 0)
+			user->tampered = true;
 	user->tag = -1;
 	if (!line || !sim_parse_pool(line->config, line->secret, &user->tag))
 		return;
