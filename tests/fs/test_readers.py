@@ -164,7 +164,7 @@ class Probed(unittest.TestCase):
         """A stored first read is one acquire; the wrong choice shows as an empty file."""
         with mounted.Harness(CONFIGS, "probe") as harness:
             self.assertIn(harness.mode, ("store", "estale"))
-            print("this kernel:", harness.mode)
+            print("# this kernel:", harness.mode)
             self.assertFalse(os.path.exists(os.path.join(harness.mountpoint, ".dsec/.probe")))
             content = subprocess.run(["busybox", "cat", harness.path("c00", ".json")],
                                      stdout=subprocess.PIPE, timeout=60).stdout
