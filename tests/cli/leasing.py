@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 
 import tap
 from awscall import call, works
-from daemon import Dsec, command, configuration, mounted, until
+from daemon import DSEC, Dsec, command, configuration, mounted, until
 from localiam import LocalIAM
 
 KEYS = ["AWS_USER_ACCESS_KEY_ID", "AWS_USER_ARN", "AWS_USER_LEASE_EXPIRATION",
@@ -207,6 +207,14 @@ def fresh_key(dsec):
     return values["AWS_USER_ACCESS_KEY_ID"], values["AWS_USER_SECRET_ACCESS_KEY"]
 
 
+def read_terminal(terminal):
+    """b"" at its end, which Linux tells by EIO."""
+    try:
+        return terminal.read(4096)
+    except OSError:
+        return b""
+
+
 class Ends(Case):
     def started(self, **more):
         dsec = self.dsec(**more).start()
@@ -281,6 +289,21 @@ class Ends(Case):
         self.assertEqual(dsec.process.wait(10), 1)
         self.assertIn("told to leave", dsec.log.read_text())
         self.iam.reset()
+
+    def test_terminal_sees_how_far_it_is(self):
+        dsec = self.started()
+        self.iam.fault("DeleteUser", kind="delay", ms=2500, times=1)
+        ours, theirs = os.openpty()
+        with open(ours, "rb", 0) as terminal:
+            process = subprocess.Popen([DSEC, "unmount", dsec.mountpoint], stderr=theirs,
+                                       stdout=subprocess.DEVNULL)
+            os.close(theirs)
+            seen = b"".join(iter(lambda: read_terminal(terminal), b""))
+        self.assertEqual(process.wait(30), 0)
+        self.assertIn(b"\r\x1b[Krevoking 1 of 1", seen)
+        # The line is taken away before anything else is said.
+        self.assertTrue(seen.endswith(b"\r\x1b[K"), seen)
+        self.ended(dsec)
 
     def test_waiting_unmount_outlasts_the_timeout(self):
         dsec = self.started(unmount_timeout="1s")
