@@ -74,8 +74,10 @@ static void learn(struct grant *grant, const struct provider_answer *answer,
 		principal->settled_at = now + CONSISTENCY_MS;
 		principal_count(principal);
 	}
-	if (!is && grant->user_step == USER_CREATE && may_be)
+	if (!is && grant->user_step == USER_CREATE && may_be) {
 		principal->echo_at = now + CONSISTENCY_MS;
+		principal->record.may_echo = 1; /* in each line from now on */
+	}
 }
 
 static void create_answered(struct grant *grant, const struct provider_answer *answer,

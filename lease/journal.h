@@ -44,6 +44,8 @@ struct journal_record {
 	int64_t start_ms;    /* AWS's calendar */
 	int64_t expires_ms;  /* the current end */
 	int64_t last_end_ms; /* the end in the path: expires_ms can be renewed up to here */
+	int64_t may_echo;    /* 1: a CreateUser of this name got no answer, and may be carried out
+			      * even after the user was removed; 0: none */
 };
 
 /* err is NULL when the record is durable. Called from the journal's dispatch on the engine's

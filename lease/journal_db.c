@@ -17,8 +17,8 @@
 #define JOURNAL_FILE "journal.db"
 
 /* PRAGMA user_version. Raised when the table changes; a file with a higher one is left alone. */
-#define SCHEMA_VERSION      1
-#define SCHEMA_VERSION_TEXT "1"
+#define SCHEMA_VERSION      2
+#define SCHEMA_VERSION_TEXT "2"
 
 /* Another process that reads holds nobody up, but for moments: when it is the first to open the
  * journal of a dead daemon. */
@@ -28,14 +28,16 @@ struct journal_db {
 	char file[PATH_MAX];
 	bool is_reader;
 	sqlite3 *db;
+	int64_t version; /* of the table; a reader cannot raise it */
 	sqlite3_stmt *insert, *delete;
 	char damage[DSEC_ERROR_MESSAGE_MAX + 64];
 };
 
 /* In the order of the table's columns: state, then these texts, then these numbers. */
-#define COLUMNS                                                                                    \
+#define COLUMNS_1                                                                                  \
 	"state, lease_id, integration, project, config, secret, user, path, policy_name, arn, "    \
 	"access_key_id, reason, fingerprint, ttl_ms, start_ms, expires_ms, last_end_ms"
+#define COLUMNS COLUMNS_1 ", may_echo"
 
 struct field {
 	size_t offset, size;
@@ -51,7 +53,8 @@ static const struct field texts[] = {
 	FIELD(arn),      FIELD(access_key_id), FIELD(reason),
 };
 static const struct field numbers[] = {
-	FIELD(fingerprint), FIELD(ttl_ms), FIELD(start_ms), FIELD(expires_ms), FIELD(last_end_ms),
+	FIELD(fingerprint), FIELD(ttl_ms),      FIELD(start_ms),
+	FIELD(expires_ms),  FIELD(last_end_ms), FIELD(may_echo),
 };
 #define N_TEXTS   (sizeof(texts) / sizeof(texts[0]))
 #define N_NUMBERS (sizeof(numbers) / sizeof(numbers[0]))
@@ -74,10 +77,17 @@ static const char schema[] = "BEGIN IMMEDIATE;"
 			     "ttl_ms INTEGER NOT NULL,"
 			     "start_ms INTEGER NOT NULL,"
 			     "expires_ms INTEGER NOT NULL,"
-			     "last_end_ms INTEGER NOT NULL"
+			     "last_end_ms INTEGER NOT NULL,"
+			     "may_echo INTEGER NOT NULL"
 			     ") STRICT, WITHOUT ROWID;"
 			     "PRAGMA user_version = " SCHEMA_VERSION_TEXT ";"
 			     "COMMIT;";
+
+/* Of what version 1 has not told, the worse is taken to be true. */
+static const char upgrade[] = "BEGIN IMMEDIATE;"
+			      "ALTER TABLE lease ADD COLUMN may_echo INTEGER NOT NULL DEFAULT 1;"
+			      "PRAGMA user_version = " SCHEMA_VERSION_TEXT ";"
+			      "COMMIT;";
 
 static const char *const state_names[] = {
 	[JOURNAL_INTENDED] = "intended", [JOURNAL_CREATED] = "created", [JOURNAL_ACTIVE] = "active",
@@ -228,7 +238,10 @@ int journal_db_read(struct journal_db *db, journal_each *each, void *arg, struct
 	struct journal_record record;
 	int step;
 
-	int r = prepare(db, "SELECT " COLUMNS " FROM lease", &stmt, err);
+	int r = prepare(db,
+			db->version < 2 ? "SELECT " COLUMNS_1 ", 1 FROM lease"
+					: "SELECT " COLUMNS " FROM lease",
+			&stmt, err);
 	if (r < 0)
 		return r;
 	while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
@@ -257,7 +270,7 @@ static int read_version(struct journal_db *db, int64_t *ret_version, struct dsec
 			db->file, (long long)version, SCHEMA_VERSION);
 	if (version < 0 || (version == 0) != (tables == 0))
 		return damaged(db, "it is not a journal of dsec", err);
-	*ret_version = version;
+	*ret_version = db->version = version;
 	return 0;
 }
 
@@ -337,12 +350,13 @@ static int connect_writer(struct journal_db *db, enum journal_opened *ret_opened
 		r = read_version(db, &version, err);
 	if (r == 0)
 		r = make_durable(db, err);
-	if (r == 0 && version == 0)
-		r = execute(db, schema, err);
+	if (r == 0 && version < SCHEMA_VERSION)
+		r = execute(db, version == 0 ? schema : upgrade, err);
+	db->version = SCHEMA_VERSION;
 	if (r == 0)
 		r = prepare(db,
 			    "INSERT OR REPLACE INTO lease (" COLUMNS ") "
-			    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+			    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 			    &db->insert, err);
 	if (r == 0)
 		r = prepare(db, "DELETE FROM lease WHERE lease_id = ?", &db->delete, err);

@@ -9,12 +9,21 @@
  * the local clock may be. */
 #define OLD_MS 3600000
 
-/* When the last CreateUser was sent is not known: at most just before this daemon's start. */
+/* IAM has said, to a daemon that wrote it down, that the user was made. */
+static bool was_made(const struct journal_record *record)
+{
+	return record->state == JOURNAL_CREATED || record->state == JOURNAL_ACTIVE ||
+	       record->arn[0] != '\0';
+}
+
+/* Until when a CreateUser may yet be carried out. When the last one was sent is not known: at most
+ * just before this daemon's start. Where each one was answered, none is on its way. */
 static int64_t last_echo_at(const struct engine *engine, const struct journal_record *record)
 {
 	int64_t age = engine->env.clock->calendar_ms(engine->env.clock) - record->start_ms;
+	bool answered = was_made(record) && !record->may_echo;
 
-	return engine_now(engine) + (age < OLD_MS ? CONSISTENCY_MS : 0);
+	return engine_now(engine) + (!answered && age < OLD_MS ? CONSISTENCY_MS : 0);
 }
 
 /* A record of an earlier daemon. What was not in use is half-made or half-removed, and goes; what
@@ -28,8 +37,7 @@ void principal_recall(struct engine *engine, const struct journal_record *record
 	if (pool->recipe && pool->recipe->secret.fingerprint == record->fingerprint)
 		principal->recipe = recipe_ref(pool->recipe);
 	principal->adopted = true;
-	principal->user_certain = record->state == JOURNAL_CREATED ||
-				  record->state == JOURNAL_ACTIVE || record->arn[0] != '\0';
+	principal->user_certain = was_made(record);
 	principal->settled_at = engine_now(engine) + CONSISTENCY_MS;
 	principal->echo_at = last_echo_at(engine, record);
 	principal->start_at = engine_now(engine);
@@ -78,6 +86,7 @@ static struct principal *adopt(struct account *account, const struct provider_us
 		.expires_ms = last_end_ms,
 		.last_end_ms = last_end_ms,
 		.ttl_ms = last_end_ms - user->created_ms,
+		.may_echo = 1, /* for all that is known */
 	};
 
 	identity_uuid(record.lease_id, engine->env.clock);

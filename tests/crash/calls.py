@@ -5,6 +5,7 @@ it has but its answer is lost, and after the answer. Whoever comes next settles 
 import pathlib
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
@@ -12,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import tap
 from awscall import works
 from daemon import command, until
-from scene import BUSY, MANAGED, READ_TIMEOUT, Scene, at_once
+from scene import BUSY, CONSISTENCY, MANAGED, READ_TIMEOUT, Scene, at_once
 
 MAKING = ["CreateUser", "PutUserPolicy", "CreateAccessKey", "AttachUserPolicy",
           "GetCallerIdentity"]
@@ -150,6 +151,19 @@ class Killed(unittest.TestCase):
         until("the adopted lease ends", lambda: user not in life.iam.users(), 40, 0.25)
         self.assertFalse(works(life.iam.endpoint, key))
         life.settled()
+
+    def test_unmount_soon_after_the_restart_need_not_wait_for_what_was_answered(self):
+        with BUSY:
+            life = Life(self)
+            life.dsec.start()
+            life.key()
+            life.crash()
+            life.dsec.start()
+            life.serve()
+            begin = time.monotonic()
+            life.dsec.stop()
+            self.assertLess(time.monotonic() - begin, CONSISTENCY / 2)
+        self.assertEqual((life.iam.users(), life.journal()), ({}, {}))
 
     def test_create_user_that_is_carried_out_after_the_next_daemon_has_looked(self):
         with BUSY:

@@ -86,6 +86,45 @@ static void expired_while_no_daemon_ran_is_removed_at_once(void **state)
 	assert_true(list_empty(&fixture->disk.records));
 }
 
+static void unmount_after_a_restart_does_not_wait_for_calls_that_were_all_answered(void **state)
+{
+	struct fixture *fixture = *state;
+
+	lease_unref(fixture_lease(fixture));
+	fixture_restart(fixture, fixture_plain, false);
+	fixture_run(fixture, SECOND_MS);
+	engine_revoke_all(fixture->engine, "unmount");
+	fixture_run(fixture, SECOND_MS);
+	assert_int_equal(fixture->cloud.n_users, 0);
+	assert_int_equal(engine_left(fixture->engine).users, 0);
+	assert_true(list_empty(&fixture->disk.records));
+}
+
+/* It is told by the journal, also where the user was made by another attempt: its effect may come
+ * when that user is removed. */
+static void create_user_that_a_dead_daemon_lost_makes_no_user_that_is_forgotten(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->bad_op = PROVIDER_CREATE_USER;
+	fixture->n_bad = 1;
+	fixture->bad = (struct cloud_fate){.latency_ms = 20,
+					   .fails = true,
+					   .kind = DSEC_ERROR_UNREACHABLE,
+					   .ambiguous = true,
+					   .effect = true,
+					   .effect_delay_ms = 30 * SECOND_MS};
+	lease_unref(fixture_lease(fixture));
+	fixture_restart(fixture, fixture_plain, false);
+	engine_revoke_all(fixture->engine, "unmount");
+	fixture_run(fixture, 5 * SECOND_MS);
+	assert_int_equal(fixture->cloud.n_users, 0);
+	assert_int_equal(engine_left(fixture->engine).users, 1);
+	fixture_run(fixture, 2 * MINUTE_MS);
+	assert_int_equal(fixture->cloud.n_users, 0);
+	assert_int_equal(engine_left(fixture->engine).users, 0);
+}
+
 /* The daemon dies so many milliseconds after the reader came, for each of them up to the lease. */
 static void crash_at_any_step_leaks_nothing(void **state)
 {
@@ -249,6 +288,8 @@ int main(void)
 		TEST(adopted_lease_is_not_handed_out_and_counts),
 		TEST(adopted_lease_ends_by_awss_clock_not_by_the_local_one),
 		TEST(expired_while_no_daemon_ran_is_removed_at_once),
+		TEST(unmount_after_a_restart_does_not_wait_for_calls_that_were_all_answered),
+		TEST(create_user_that_a_dead_daemon_lost_makes_no_user_that_is_forgotten),
 		cmocka_unit_test(crash_at_any_step_leaks_nothing),
 		TEST(readers_are_served_while_iam_cannot_be_listed),
 		TEST(unknown_user_under_our_path_is_removed_at_its_paths_end),

@@ -257,6 +257,7 @@ static void every_member_of_a_record_comes_back(void **state)
 	record.start_ms = -1;
 	record.expires_ms = INT64_MIN;
 	record.last_end_ms = INT64_MAX;
+	record.may_echo = 1;
 	apply(&wanted, &record);
 
 	open_journal(fixture, &contents);
@@ -1056,7 +1057,7 @@ static void journal_of_a_newer_dsec_is_left_alone(void **state)
 	char text[1024];
 
 	make_journal(fixture, 2);
-	sql(fixture, "PRAGMA user_version = 2; ALTER TABLE lease ADD COLUMN more TEXT");
+	sql(fixture, "PRAGMA user_version = 3; ALTER TABLE lease ADD COLUMN more TEXT");
 	assert_int_equal(journal_sqlite_open(&fixture->journal, fixture->folder, collect, &contents,
 					     &fixture->opened, &err),
 			 -EIO);
@@ -1065,10 +1066,35 @@ static void journal_of_a_newer_dsec_is_left_alone(void **state)
 	assert_int_equal(count_files(fixture->folder, "journal.db.damaged-", ""), 0);
 	read_elsewhere(fixture->folder, text, sizeof(text));
 	assert_non_null(strstr(text, "newer dsec"));
-	sql(fixture, "PRAGMA user_version = 1");
+	sql(fixture, "PRAGMA user_version = 2");
 	open_journal(fixture, &contents);
 	assert_int_equal(fixture->opened, JOURNAL_FOUND);
 	assert_true(contents.present[0] && contents.present[1]);
+}
+
+static void journal_of_an_older_dsec_loses_nothing_and_is_not_trusted_further(void **state)
+{
+	struct fixture *fixture = *state;
+	struct contents contents, wanted = {0};
+	char text[1024];
+
+	make_journal(fixture, 2);
+	sql(fixture, "ALTER TABLE lease DROP COLUMN may_echo; PRAGMA user_version = 1");
+	read_elsewhere(fixture->folder, text, sizeof(text));
+	assert_non_null(strstr(text, "1=active"));
+	for (int i = 0; i < 2; i++) {
+		struct journal_record record;
+
+		make_record(&record, i, JOURNAL_ACTIVE);
+		record.may_echo = 1;
+		apply(&wanted, &record);
+	}
+	for (int i = 0; i < 2; i++) {
+		open_journal(fixture, &contents);
+		assert_int_equal(fixture->opened, JOURNAL_FOUND);
+		assert_true(same_contents(&contents, &wanted));
+		close_journal(fixture);
+	}
 }
 
 int main(int argc, char **argv)
@@ -1109,6 +1135,7 @@ int main(int argc, char **argv)
 		TEST(log_of_a_damaged_journal_goes_with_it),
 		TEST(refused_record_fails_its_group_and_no_later_one),
 		TEST(journal_of_a_newer_dsec_is_left_alone),
+		TEST(journal_of_an_older_dsec_loses_nothing_and_is_not_trusted_further),
 	};
 	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
 }
