@@ -162,6 +162,40 @@ static void lost_create_keeps_its_intent_until_a_later_look(void **state)
 	assert_int_equal(engine_left(fixture->engine).users, 0);
 }
 
+static const char managed[] =
+	"{\"integrations\": {\"aws\": {\"type\": \"aws-iam\", \"credentials\": {\"source\": "
+	"\"static\", \"access_key_id\": \"AKIA0000000000000000\", \"secret_access_key\": \"x\"}}}, "
+	"\"projects\": {\"a\": {\"dev\": {\"dynamic_secrets\": {\"AWS_USER\": {\"integration\": "
+	"\"aws\", \"policy_arns\": [\"arn:aws:iam::aws:policy/A\"]}}}}}}";
+
+/* Its managed policy was never attached, which IAM's NoSuchEntity does not tell for as long as the
+ * user is young: until then the Deny stays, and with it the user. Not for longer: the backoff of
+ * its attempts must not go beyond that moment. */
+static void half_made_user_goes_as_soon_as_it_is_known_to_have_no_policy(void **state)
+{
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct fixture *fixture = fixture_new(managed);
+		struct reader reader;
+
+		fixture->world.chance = seed;
+		fixture->bad_op = PROVIDER_CREATE_KEY;
+		fixture->n_bad = 1;
+		fixture->bad = (struct cloud_fate){
+			.latency_ms = 20, .fails = true, .kind = DSEC_ERROR_DENIED};
+		fixture_read(fixture, &reader);
+		fixture_run(fixture, SECOND_MS);
+		assert_true(reader.answered);
+		assert_null(reader.lease);
+		fixture_run(fixture, 50 * SECOND_MS);
+		assert_int_equal(cloud_count(fixture_only_user(fixture), ATTACHMENT_INLINE_POLICY),
+				 1);
+		fixture_run(fixture, 12 * SECOND_MS);
+		assert_null(fixture_only_user(fixture));
+		assert_true(list_empty(&fixture->disk.records));
+		fixture_free(fixture);
+	}
+}
+
 static bool no_user_left(struct fixture *fixture)
 {
 	return engine_left(fixture->engine).users == 0;
@@ -287,6 +321,7 @@ int main(void)
 		TEST(key_and_policy_go_at_the_ttl_then_the_user),
 		TEST(whatever_hangs_on_the_user_is_found_and_removed),
 		TEST(user_that_somebody_removed_is_gone_too),
+		cmocka_unit_test(half_made_user_goes_as_soon_as_it_is_known_to_have_no_policy),
 		TEST(removal_is_retried_for_as_long_as_the_user_exists),
 		TEST(list_that_is_denied_keeps_no_user_alive),
 		TEST(user_not_shown_yet_is_looked_for_again),
