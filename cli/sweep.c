@@ -31,6 +31,13 @@ static void report(void *arg, enum sweep_event event, const struct provider_user
 	case SWEEP_FAILED:
 		log_error(LOG_ERR, err, "%s: %s %s is still there", name, user->path, user->name);
 		break;
+	case SWEEP_RETRYING:
+		if (user)
+			log_error(LOG_NOTICE, err, "%s: %s %s is still there, trying again", name,
+				  user->path, user->name);
+		else
+			log_error(LOG_NOTICE, err, "%s: cannot list the users, trying again", name);
+		break;
 	case SWEEP_KEPT:
 		if (sweeping->dry_run)
 			printf("%s: would keep %s %s: %s\n", name, user->path, user->name, reason);

@@ -8,9 +8,12 @@
 
 /* A user whose removal has met with so many failures is left to the next sweep: a sweep ends, a
  * daemon does not. */
-#define SWEEP_TROUBLES_MAX 12
+#define SWEEP_TROUBLES_MAX  12
+#define SWEEP_TROUBLES_TOLD 4 /* so many of one user are told; fewer are AWS's daily bread */
 
+/* Somebody waits for a sweep's end: a server that cannot be reached is given up soon. */
 #define SWEEP_LIST_TRIES     8
+#define SWEEP_REACH_TRIES    4
 #define SWEEP_BACKOFF_MS     500
 #define SWEEP_BACKOFF_CAP_MS 30000
 
@@ -129,6 +132,11 @@ static void trouble(struct removal *removal, enum provider_op op, const struct d
 	victim->trouble = *err;
 	dsec_error_wrap(&victim->trouble, "%s", provider_op_name(op));
 	victim->troubles++;
+	if (victim->troubles == SWEEP_TROUBLES_TOLD) {
+		const struct provider_user user = user_of(victim);
+
+		sweep->report(sweep->arg, SWEEP_RETRYING, &user, NULL, &victim->trouble);
+	}
 	/* Not from within: the removal is still at it. */
 	if (victim->troubles == SWEEP_TROUBLES_MAX || is_final(op, err))
 		timer_arm(&sweep->timers, &victim->give_up,
@@ -203,6 +211,14 @@ static void end_list(struct sweep *sweep, const struct dsec_error *err)
 	end_if_through(sweep);
 }
 
+static bool worth_another(const struct limiter_call *call, const struct dsec_error *err)
+{
+	bool reached = err->kind != DSEC_ERROR_UNREACHABLE && err->kind != DSEC_ERROR_TIMEOUT;
+
+	return limiter_transient(err) &&
+	       call->failures + 1 < (reached ? SWEEP_LIST_TRIES : SWEEP_REACH_TRIES);
+}
+
 static void listed(struct limiter_call *call, const struct provider_answer *answer,
 		   const struct dsec_error *err)
 {
@@ -210,10 +226,12 @@ static void listed(struct limiter_call *call, const struct provider_answer *answ
 	struct dsec_error no_clock;
 
 	if (err) {
-		if (limiter_transient(err) && call->failures < SWEEP_LIST_TRIES)
+		if (worth_another(call, err)) {
+			sweep->report(sweep->arg, SWEEP_RETRYING, NULL, NULL, err);
 			limiter_retry(call, SWEEP_BACKOFF_MS, SWEEP_BACKOFF_CAP_MS);
-		else
+		} else {
 			end_list(sweep, err);
+		}
 		return;
 	}
 	if (!sweep->limiter.calendar.known) {

@@ -22,10 +22,12 @@
 struct sweep;
 
 enum sweep_event {
-	SWEEP_FOUND,   /* it is expired; with dry_run this is all that happens */
-	SWEEP_REMOVED, /* it is gone */
-	SWEEP_FAILED,  /* it is still there: err says why */
-	SWEEP_KEPT,    /* under our path, but not expired yet, or not of dsec's form (reason) */
+	SWEEP_FOUND,    /* it is expired; with dry_run this is all that happens */
+	SWEEP_REMOVED,  /* it is gone */
+	SWEEP_FAILED,   /* it is still there: err says why */
+	SWEEP_KEPT,     /* under our path, but not expired yet, or not of dsec's form (reason) */
+	SWEEP_RETRYING, /* err is in the way of listing (user is NULL), or again and again of
+			   removing a user: it is tried again */
 };
 
 typedef void sweep_report(void *arg, enum sweep_event event, const struct provider_user *user,

@@ -16,7 +16,7 @@
 struct swept {
 	struct fixture *fixture;
 	struct catalog *catalog;
-	unsigned n[SWEEP_KEPT + 1];
+	unsigned n[SWEEP_RETRYING + 1];
 	size_t removed, failed;
 	bool done;
 	struct dsec_error err, list_err;
@@ -215,6 +215,50 @@ static void list_that_fails_is_told(void **state)
 	assert_int_equal(swept->list_err.kind, DSEC_ERROR_CREDENTIALS);
 }
 
+static void server_that_is_not_there_is_told_at_once_and_given_up_soon(void **state)
+{
+	struct swept *swept = *state;
+	struct world *world = &swept->fixture->world;
+	int64_t begun_at = world->now_at;
+
+	swept->fixture->bad_op = PROVIDER_LIST_USERS;
+	swept->fixture->n_bad = 1000000;
+	swept->fixture->bad = (struct cloud_fate){
+		.latency_ms = 20, .fails = true, .kind = DSEC_ERROR_UNREACHABLE};
+	sweep(swept, false);
+	assert_int_equal(swept->n[SWEEP_RETRYING], 3);
+	assert_int_equal(swept->list_err.kind, DSEC_ERROR_UNREACHABLE);
+	assert_true(world->now_at - begun_at < 5 * SECOND_MS);
+}
+
+static void server_that_is_away_for_a_moment_is_asked_again(void **state)
+{
+	struct swept *swept = *state;
+
+	make(swept, FIXTURE_DAEMON, 'a', -60 * MINUTE_MS);
+	swept->fixture->bad_op = PROVIDER_LIST_USERS;
+	swept->fixture->n_bad = 3;
+	swept->fixture->bad = (struct cloud_fate){
+		.latency_ms = 20, .fails = true, .kind = DSEC_ERROR_UNREACHABLE};
+	sweep(swept, false);
+	assert_int_equal(swept->removed, 1);
+	assert_int_equal(swept->list_err.kind, 0);
+}
+
+static void user_that_takes_long_is_told(void **state)
+{
+	struct swept *swept = *state;
+
+	make(swept, FIXTURE_DAEMON, 'a', -60 * MINUTE_MS);
+	swept->fixture->bad_op = PROVIDER_DELETE_USER;
+	swept->fixture->n_bad = 6;
+	swept->fixture->bad = (struct cloud_fate){
+		.latency_ms = 20, .fails = true, .kind = DSEC_ERROR_BUSY, .ambiguous = true};
+	sweep(swept, false);
+	assert_int_equal(swept->n[SWEEP_RETRYING], 1);
+	assert_int_equal(swept->removed, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -226,6 +270,9 @@ int main(void)
 		TEST(user_that_moved_since_the_list_is_left_alone),
 		TEST(user_that_cannot_be_removed_is_told_and_the_sweep_ends),
 		TEST(list_that_fails_is_told),
+		TEST(server_that_is_not_there_is_told_at_once_and_given_up_soon),
+		TEST(server_that_is_away_for_a_moment_is_asked_again),
+		TEST(user_that_takes_long_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
