@@ -352,7 +352,8 @@ static int connect_writer(struct journal_db *db, enum journal_opened *ret_opened
 		r = make_durable(db, err);
 	if (r == 0 && version < SCHEMA_VERSION)
 		r = execute(db, version == 0 ? schema : upgrade, err);
-	db->version = SCHEMA_VERSION;
+	if (r == 0)
+		db->version = SCHEMA_VERSION;
 	if (r == 0)
 		r = prepare(db,
 			    "INSERT OR REPLACE INTO lease (" COLUMNS ") "

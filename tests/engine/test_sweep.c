@@ -203,14 +203,18 @@ static void user_that_cannot_be_removed_is_told_and_the_sweep_ends(void **state)
 	assert_int_equal(swept->err.kind, DSEC_ERROR_DENIED);
 }
 
+static void lists_fail(struct swept *swept, unsigned times, enum dsec_error_kind kind)
+{
+	swept->fixture->bad_op = PROVIDER_LIST_USERS;
+	swept->fixture->n_bad = times;
+	swept->fixture->bad = (struct cloud_fate){.latency_ms = 20, .fails = true, .kind = kind};
+}
+
 static void list_that_fails_is_told(void **state)
 {
 	struct swept *swept = *state;
 
-	swept->fixture->bad_op = PROVIDER_LIST_USERS;
-	swept->fixture->n_bad = 1000000;
-	swept->fixture->bad = (struct cloud_fate){
-		.latency_ms = 20, .fails = true, .kind = DSEC_ERROR_CREDENTIALS};
+	lists_fail(swept, 1000000, DSEC_ERROR_CREDENTIALS);
 	sweep(swept, false);
 	assert_int_equal(swept->list_err.kind, DSEC_ERROR_CREDENTIALS);
 }
@@ -221,10 +225,7 @@ static void server_that_is_not_there_is_told_at_once_and_given_up_soon(void **st
 	struct world *world = &swept->fixture->world;
 	int64_t begun_at = world->now_at;
 
-	swept->fixture->bad_op = PROVIDER_LIST_USERS;
-	swept->fixture->n_bad = 1000000;
-	swept->fixture->bad = (struct cloud_fate){
-		.latency_ms = 20, .fails = true, .kind = DSEC_ERROR_UNREACHABLE};
+	lists_fail(swept, 1000000, DSEC_ERROR_UNREACHABLE);
 	sweep(swept, false);
 	assert_int_equal(swept->n[SWEEP_RETRYING], 3);
 	assert_int_equal(swept->list_err.kind, DSEC_ERROR_UNREACHABLE);
@@ -236,10 +237,7 @@ static void server_that_is_away_for_a_moment_is_asked_again(void **state)
 	struct swept *swept = *state;
 
 	make(swept, FIXTURE_DAEMON, 'a', -60 * MINUTE_MS);
-	swept->fixture->bad_op = PROVIDER_LIST_USERS;
-	swept->fixture->n_bad = 3;
-	swept->fixture->bad = (struct cloud_fate){
-		.latency_ms = 20, .fails = true, .kind = DSEC_ERROR_UNREACHABLE};
+	lists_fail(swept, 3, DSEC_ERROR_UNREACHABLE);
 	sweep(swept, false);
 	assert_int_equal(swept->removed, 1);
 	assert_int_equal(swept->list_err.kind, 0);
