@@ -30,6 +30,10 @@ class DeadMan(unittest.TestCase):
     def use(self, key, action="ListUsers", **parameters):
         return call(self.scene.iam.endpoint, action, key, **parameters)
 
+    def move(self, moment):
+        """The IAM takes it to be this moment, give or take half a second."""
+        self.scene.iam.control(clock={"policies_s": round(moment - time.time())})
+
     def powers_end(self, key, end):
         until("the key is powerless", lambda: self.use(key) == DENIED, 20)
         self.assertGreaterEqual(time.time(), end - 0.01)
@@ -45,9 +49,9 @@ class DeadMan(unittest.TestCase):
         self.assertEqual(self.use(key, "CreateUser", UserName="mallory"), DENIED)
 
     def test_key_works_until_the_last_second_of_a_long_ttl(self):
-        key, _ = self.leased(ttl="12h")
-        for hours, seconds, answer in ((12, -30, ALLOWED), (12, 1, DENIED), (1000, 0, DENIED)):
-            self.scene.iam.control(clock={"policies_s": hours * 3600 + seconds})
+        key, end = self.leased(ttl="12h")
+        for seconds, answer in ((-30, ALLOWED), (2, DENIED), (1000 * 3600, DENIED)):
+            self.move(end + seconds)
             self.assertEqual(self.use(key), answer)
 
     def test_end_is_a_renewed_lease_s_new_end(self):
@@ -55,12 +59,17 @@ class DeadMan(unittest.TestCase):
         self.scene.dsec.start()
         *key, user = self.scene.key()
         first = self.scene.end_in_policy(user)
+        before = time.time()
         self.scene.leases("renew", self.scene.lease(user)["id"], "1h")
+        after = time.time()
         until("the policy has the new end",
               lambda: self.scene.end_in_policy(user) >= first + 50 * 60 * 1000)
         self.scene.dsec.kill()
-        for seconds, answer in ((3500, ALLOWED), (3601, DENIED)):
-            self.scene.iam.control(clock={"policies_s": seconds})
+        end = self.scene.end_in_policy(user) / 1000
+        self.assertGreaterEqual(end, before + 3600 - 1)
+        self.assertLessEqual(end, after + 3600 + 1)  # it is told to the second
+        for seconds, answer in ((-30, ALLOWED), (2, DENIED)):
+            self.move(end + seconds)
             self.assertEqual(self.use(key), answer)
 
 
