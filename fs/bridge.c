@@ -103,7 +103,7 @@ static void acquire(struct fs *fs, const struct message *message)
 		.config = entry->config->name,
 		.secrets = entry->secrets,
 		.ttl_ms = message->ttl_ms,
-		.user_holder = (lease_holder)message->caller.uid + 1,
+		.holders = {[SCOPE_USER] = lease_holder_user(message->caller.uid)},
 		.caller = message->caller,
 	};
 	struct pending *pending = alloc_zeroed(1, sizeof(*pending));

@@ -269,7 +269,7 @@ bool leases_choose(struct leases *leases, const struct entry *entry, int64_t ttl
 			.config = config->name,
 			.secret = secret->name,
 			.ttl_ms = ttl_ms ? ttl_ms : secret->ttl_ms,
-			.holder = secret->scope == SCOPE_SHARED ? 0 : (lease_holder)uid + 1,
+			.holder = secret->scope == SCOPE_SHARED ? 0 : lease_holder_user(uid),
 		};
 		int64_t until = now_at;
 

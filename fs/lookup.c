@@ -112,7 +112,7 @@ static void look_up_leased(struct files *files, fuse_req_t req, const struct nod
 		.kind = NODE_UNLEASED,
 		.entry = entry,
 		.ttl_ms = node_file_ttl(entry, folder->ttl_ms),
-		.holder = entry->own ? (lease_holder)uid + 1 : 0,
+		.holder = entry->own ? lease_holder_user(uid) : 0,
 	};
 	int64_t entry_ms = 0;
 

@@ -250,7 +250,7 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		fuse_reply_err(req, EROFS);
 	else if (!node_alive(node, files->clock->boottime_at(files->clock)))
 		fuse_reply_err(req, ESTALE);
-	else if (node->holder != 0 && node->holder != (lease_holder)uid + 1)
+	else if (node->holder != 0 && node->holder != lease_holder_user(uid))
 		fuse_reply_err(req, EACCES); /* another's file, through /proc/PID/fd */
 	else if (node->error)
 		fuse_reply_err(req, node->error);

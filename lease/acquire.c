@@ -270,7 +270,7 @@ static void want(struct request *request, const struct acquire *asked, const str
 
 	part->request = request;
 	part->slot = slot_get(pool, asked->ttl_ms ? asked->ttl_ms : secret->ttl_ms,
-			      secret->scope == SCOPE_USER ? asked->user_holder : 0);
+			      asked->holders[secret->scope]);
 	part->slot->n_parts++;
 	list_init(&part->link);
 
@@ -337,7 +337,7 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 
 	if (!config) {
 		const struct lease_slot slot = {request->project, request->config, "",
-						request->ttl_ms, request->user_holder};
+						request->ttl_ms, 0};
 
 		report_failed(engine, &slot, &request->caller, &err);
 		done(arg, NULL, 0, &err);

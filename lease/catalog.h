@@ -73,6 +73,7 @@ enum lease_scope {
 	SCOPE_USER,      /* one a uid */
 	SCOPE_CONTAINER, /* refused by this version, with a sentence */
 	SCOPE_PROCESS,   /* likewise */
+	SCOPES,          /* how many there are */
 };
 
 struct dynamic_secret {

@@ -25,8 +25,27 @@
 #include "lease/provider.h"
 #include "lease/secret.h"
 
-/* Who shares a lease: 0 for all (scope shared), uid + 1 for scope user. */
+/* Who shares a lease. The first byte says of what kind the holder is, the others are its number,
+ * which means one holder only in the life of the mount. */
 typedef uint64_t lease_holder;
+
+enum holder_kind {
+	HOLDER_USERS,     /* 0: all (scope shared); uid + 1: one user (scope user) */
+	HOLDER_CONTAINER, /* numbered by the filesystem */
+	HOLDER_PROCESS,   /* likewise */
+	HOLDER_OPEN,      /* one open file of CONFIG@fresh; numbered by the filesystem */
+	HOLDER_CLIENT,    /* one answer of the API; numbered by it */
+};
+
+static inline lease_holder lease_holder_of(enum holder_kind kind, uint64_t number)
+{
+	return (uint64_t)kind << 56 | number;
+}
+
+static inline lease_holder lease_holder_user(uid_t uid)
+{
+	return lease_holder_of(HOLDER_USERS, (uint64_t)uid + 1);
+}
 
 /* Which leases are interchangeable: leases of one slot serve the same readers. */
 struct lease_slot {
@@ -153,7 +172,9 @@ struct acquire {
 			     config->dynamics[i] */
 	int64_t ttl_ms; /* 0: each secret's own. Above a secret's max_ttl: DSEC_ERROR_NOT_CONFIGURED
 			 */
-	lease_holder user_holder; /* the holder for secrets whose scope is user: uid + 1 */
+	/* Who asks, by the scope of each secret; that of SCOPE_SHARED is 0. Leases that nobody else
+	 * is ever to be given, whatever the scope: all are one HOLDER_OPEN or HOLDER_CLIENT. */
+	lease_holder holders[SCOPES];
 	struct lease_caller caller;
 };
 

@@ -236,7 +236,7 @@ void fixture_read_as(struct fixture *fixture, struct reader *reader, const char 
 		.config = config,
 		.secrets = secrets,
 		.ttl_ms = ttl_ms,
-		.user_holder = (lease_holder)uid + 1,
+		.holders = {[SCOPE_USER] = lease_holder_user(uid)},
 		.caller = {.uid = uid, .pid = 1},
 	};
 

@@ -238,8 +238,10 @@ static size_t lease_many(struct fixture *fixture)
 	size_t served = 0;
 
 	for (uid_t uid = 0; uid < MANY; uid++) {
-		const struct acquire asked = {
-			.project = "a", .config = "dev", .secrets = 1, .user_holder = uid + 1};
+		const struct acquire asked = {.project = "a",
+					      .config = "dev",
+					      .secrets = 1,
+					      .holders = {[SCOPE_USER] = uid + 1}};
 
 		engine_acquire(fixture->engine, &asked, answered, &served);
 		if (uid % 10 == 0)

@@ -188,7 +188,7 @@ static struct lease *give(struct engine *engine, const struct waiter *waiter, si
 		.config = waiter->config->name,
 		.secret = secret->name,
 		.ttl_ms = waiter->request.ttl_ms ? waiter->request.ttl_ms : secret->ttl_ms,
-		.holder = secret->scope == SCOPE_USER ? waiter->request.user_holder : 0,
+		.holder = waiter->request.holders[secret->scope],
 	};
 	struct lease *lease = current(engine, &slot, secret->fingerprint);
 

@@ -184,7 +184,7 @@ static void read_config(struct sim *sim)
 		.config = name,
 		.secrets = (UINT64_C(1) << config->n_dynamics) - 1,
 		.ttl_ms = one_in(sim, 10) ? sim->max_ttl_ms : 0,
-		.user_holder = (lease_holder)world_between(&sim->world, 1, sim->uids),
+		.holders = {[SCOPE_USER] = (lease_holder)world_between(&sim->world, 1, sim->uids)},
 	};
 
 	reader->sim = sim;
