@@ -363,8 +363,7 @@ int tree_render(struct download *to, const struct tree *tree, const struct entry
 		r = download_aws_process(to, leases[only]);
 		break;
 	case ENTRY_VERSION:
-		to->bytes = alloc_copy(tree->version);
-		to->n = to->size = strlen(tree->version);
+		r = download_text(to, tree->version);
 		break;
 	default:
 		break;
