@@ -4,9 +4,13 @@
 import json
 import os
 import pathlib
+import re
 import secrets
+import shutil
+import struct
 import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
@@ -72,7 +76,7 @@ class Secrets(unittest.TestCase):
         self.iam = LocalIAM(tls=True, admin_token=self.token).start()
         self.addCleanup(self.iam.stop)
 
-    def mount(self, ttl="10s"):
+    def mount(self, ttl, prefix=()):
         """Over TLS, with the integration's key from a file, and a static secret with characters
         that every format has to escape."""
         self.static = 'st"at/ic+' + secrets.token_hex(20)
@@ -90,7 +94,7 @@ class Secrets(unittest.TestCase):
             config={"secrets": {"STATIC_SECRET": self.static}},
             audit={"file": str(dsec.folder / "audit.jsonl")})
         dsec.configure(settings)
-        return dsec.start()
+        return dsec.start(prefix)
 
     def needles(self, dsec, lease=None):
         ret = {"integration_key": self.iam.admin.secret_access_key.encode(),
@@ -159,6 +163,42 @@ class Secrets(unittest.TestCase):
         self.read_everything(dsec)
         self.assert_soon_nowhere(dsec, self.needles(dsec))
         dsec.stop()
+
+    def test_pages_of_a_dead_lease_are_zeroed_before_they_are_dropped(self):
+        trace = pathlib.Path(tempfile.mkdtemp(prefix="dsec-trace-")) / "trace"
+        self.addCleanup(shutil.rmtree, trace.parent)
+        dsec = self.mount("10m", ["strace", "-f", "-xx", "-s", "65536", "-e", "trace=writev",
+                                  "-o", trace])
+        secret = dsec.read("app/dev/AWS_USER_SECRET_ACCESS_KEY")
+        lease = dsec.read("app/dev/AWS_USER_LEASE_ID").decode()
+        self.assertEqual(notifications(trace, INVALIDATE), [])
+        command("leases", "revoke", "--config", dsec.config, lease)
+        until("pages are dropped", lambda: len(notifications(trace, INVALIDATE)) >= 2)
+        stored = {}
+        for code, body in notifications(trace, STORE, INVALIDATE):
+            if code == STORE:
+                node, offset, size = struct.unpack_from("<QQI", body)
+                stored.setdefault(node, []).append(body[24:24 + size])
+            else:
+                self.assertFalse(any(stored[struct.unpack_from("<Q", body)[0]][-1]))
+        self.assertIn([secret, bytes(len(secret))], list(stored.values()))
+        dsec.stop()
+
+
+STORE, INVALIDATE = 4, 2  # enum fuse_notify_code
+
+
+def notifications(trace, *codes):
+    """What a traced daemon has told the kernel of its own accord: code and body, in order."""
+    ret = []
+    for line in trace.read_text().splitlines():
+        data = b"".join(bytes.fromhex(part.replace("\\x", ""))
+                        for part in re.findall(r'iov_base="((?:\\x..)*)"', line))
+        if len(data) >= 16:
+            _, code, unique = struct.unpack_from("<IiQ", data)
+            if unique == 0 and code in codes:
+                ret.append((code, data[16:]))
+    return ret
 
 
 if __name__ == "__main__":
