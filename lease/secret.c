@@ -120,7 +120,6 @@ static void *map_locked(size_t bytes)
  * daemon going to the background) does it before this. */
 static void *map(enum secret_arena_source source, size_t bytes, const char **ret_kind)
 {
-	raise_lock_limit();
 	void *at = source == SECRET_ARENA_BEST ? map_secretmem(bytes) : NULL;
 	*ret_kind = "memfd_secret";
 	if (!at) {
@@ -156,6 +155,7 @@ int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct
 		return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "out of memory");
 
 	const char *kind;
+	raise_lock_limit(); /* now: a worker's filter kills who changes limits later */
 	void *at = map(source, bytes, &kind);
 	if (!at) {
 		int error = errno;
