@@ -263,27 +263,43 @@ static int socket_rules(scmp_filter_ctx filter)
 	return r;
 }
 
+#ifndef HAVE_ASAN
+/* Names for threads and memory, and looks at itself, as libcap has when a module of the user
+ * database brings it. */
+static int prctl_rules(scmp_filter_ctx filter)
+{
+	static const scmp_datum_t known[] = {
+		PR_SET_NAME,     PR_GET_NAME,    PR_SET_VMA,          PR_GET_DUMPABLE,
+		PR_CAPBSET_READ, PR_GET_SECCOMP, PR_GET_NO_NEW_PRIVS, PR_GET_SECUREBITS,
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]) && r == 0; i++) {
+		const struct scmp_arg_cmp option = SCMP_A0(SCMP_CMP_EQ, known[i]);
+		r = rule(filter, SCMP_ACT_ALLOW, "prctl", 1, &option);
+	}
+	if (r == 0) {
+		const struct scmp_arg_cmp look = SCMP_A2(SCMP_CMP_EQ, 0); /* it sets nothing */
+		r = rule(filter, SCMP_ACT_ALLOW, "prlimit64", 1, &look);
+	}
+	return r;
+}
+#else
+static int prctl_rules(scmp_filter_ctx filter)
+{
+	return 0; /* of_sanitizers has them */
+}
+#endif
+
 static int process_rules(scmp_filter_ctx filter)
 {
 	const struct scmp_arg_cmp no_namespace = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NAMESPACES, 0),
-				  own = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()),
-				  look = SCMP_A2(SCMP_CMP_EQ, 0), /* prlimit64 that sets nothing */
-		name = SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME), vma = SCMP_A0(SCMP_CMP_EQ, PR_SET_VMA);
+				  own = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid());
 	int r = rule(filter, SCMP_ACT_ALLOW, "clone", 1, &no_namespace);
 
 	if (r == 0)
 		r = rule(filter, SCMP_ACT_ALLOW, "tgkill", 1, &own);
-#ifndef HAVE_ASAN
-	if (r == 0)
-		r = rule(filter, SCMP_ACT_ALLOW, "prlimit64", 1, &look);
-	if (r == 0)
-		r = rule(filter, SCMP_ACT_ALLOW, "prctl", 1, &name);
-	if (r == 0)
-		r = rule(filter, SCMP_ACT_ALLOW, "prctl", 1, &vma);
-#else
-	(void)look, (void)name, (void)vma;
-#endif
-	return r;
+	return r == 0 ? prctl_rules(filter) : r;
 }
 
 /* What the resolver and stdio ask; any other is answered as by a file that is no terminal. */
