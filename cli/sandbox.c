@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cli/sandbox_layers.h"
+#include "lease/owner.h"
 
 static const char *const layer_names[SANDBOX_LAYERS] = {
 	[SANDBOX_USER] = "a user of its own",
@@ -54,17 +55,18 @@ static int choose_user(struct sandbox *sandbox, struct dsec_error *err)
 		sandbox->named = true;
 		return 0;
 	}
-	for (uid_t uid = SANDBOX_UID_FIRST; uid < SANDBOX_UID_FIRST + SANDBOX_UIDS_TRIED; uid++)
+	for (uid_t uid = OWNER_WORKER_UID_FIRST; uid < OWNER_WORKER_UID_FIRST + OWNER_WORKER_UIDS;
+	     uid++)
 		if (!is_taken(uid)) {
 			sandbox->uid = uid;
 			sandbox->gid = uid;
 			return 0;
 		}
-	return dsec_error_set(err, DSEC_ERROR_FAULT,
-			      "there is no user " SANDBOX_USER_NAME
-			      ", and the numbers %d to %d are "
-			      "taken: adduser --system --group " SANDBOX_USER_NAME,
-			      SANDBOX_UID_FIRST, SANDBOX_UID_FIRST + SANDBOX_UIDS_TRIED - 1);
+	return dsec_error_set(
+		err, DSEC_ERROR_FAULT,
+		"there is no user " SANDBOX_USER_NAME ", and the numbers %u to %u are "
+		"taken: adduser --system --group " SANDBOX_USER_NAME,
+		OWNER_WORKER_UID_FIRST, OWNER_WORKER_UID_FIRST + OWNER_WORKER_UIDS - 1);
 }
 
 int sandbox_init(struct sandbox *sandbox, struct dsec_error *err)

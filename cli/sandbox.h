@@ -20,10 +20,8 @@
 #include "lease/error.h"
 
 /* The user that a worker started by root becomes. Where there is none of that name it is a number
- * that no user has, from the range that systemd gives to services without a user of their own. */
-#define SANDBOX_USER_NAME  "dsec"
-#define SANDBOX_UID_FIRST  64473
-#define SANDBOX_UIDS_TRIED 32
+ * that no user has (owner.h), from the range that systemd gives to services without a user. */
+#define SANDBOX_USER_NAME "dsec"
 
 #define SANDBOX_PATHS_MAX 64
 #define SANDBOX_TEXT_MAX  512
