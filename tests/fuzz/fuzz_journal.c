@@ -73,6 +73,8 @@ static void check_text(const char *text, size_t size)
 	char safe[1024];
 
 	check(strnlen(text, size) < size);
+	for (const char *at = text; *at; at++)
+		check((unsigned char)*at >= ' ' && *at != 0x7f);
 	dsec_print_safely(safe, sizeof(safe), text);
 }
 

@@ -992,6 +992,14 @@ static void row_with_a_hidden_end_is_set_aside(void **state)
 	must_be_set_aside(*state);
 }
 
+/* It would act on the terminal of whoever lists the leases. */
+static void row_with_a_control_character_is_set_aside(void **state)
+{
+	make_journal(*state, 2);
+	sql(*state, "UPDATE lease SET user = 'a' || char(27) || '[2J' WHERE lease_id = 'lease-1'");
+	must_be_set_aside(*state);
+}
+
 static void foreign_table_is_set_aside(void **state)
 {
 	make_journal(*state, 2);
@@ -1130,6 +1138,7 @@ int main(int argc, char **argv)
 		TEST(row_of_unknown_state_is_set_aside),
 		TEST(overlong_row_is_set_aside),
 		TEST(row_with_a_hidden_end_is_set_aside),
+		TEST(row_with_a_control_character_is_set_aside),
 		TEST(foreign_table_is_set_aside),
 		TEST(foreign_database_is_set_aside),
 		TEST(log_of_a_damaged_journal_goes_with_it),
