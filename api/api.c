@@ -14,6 +14,7 @@
 
 #include "api/api_private.h"
 #include "lease/alloc.h"
+#include "lease/owner.h"
 
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 
@@ -57,7 +58,7 @@ static bool peer_allowed(const struct api *api, struct MHD_Connection *connectio
 
 	if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return false;
-	if (peer.uid == 0 || peer.uid == geteuid())
+	if (peer.uid == 0 || peer.uid == owner_uid())
 		return true;
 	return api->has_admin_group &&
 	       (peer.gid == api->admin_group || is_member(info->connect_fd, api->admin_group));

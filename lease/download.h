@@ -60,13 +60,17 @@ struct download_key {
 int download_keys(struct download_key **ret, size_t *ret_n, const struct config *config,
 		  struct dsec_error *err);
 
-/* A growing buffer that is wiped when it moves and when it is freed. */
+/* A growing buffer of scratch memory (scratch.h), wiped when it moves and when it is freed. It
+ * cannot be given to /dev/fuse, nor to free(). */
 struct download {
 	char *bytes;
 	size_t n, size;
 	bool failed; /* memory was short, or the text grew past DOWNLOAD_SIZE_MAX */
 };
 void download_finish(struct download *download); /* wipes and frees; NULL-safe on the bytes */
+
+/* Plain text, as it is. */
+int download_text(struct download *to, const char *text);
 
 /* One key's value, raw, no newline. leases is indexed like config->dynamics; only what the key
  * needs may be set, the rest NULL. 0 or -ENOMEM. */
