@@ -193,6 +193,11 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 /* The reader was interrupted: `done` is not called. The lease goes on and is cached. */
 void engine_abandon(struct engine *engine, uint64_t ticket);
 
+/* Whoever the leases of a holder were for (HOLDER_OPEN, HOLDER_CLIENT) does not want them, or never
+ * got them: those that are there are revoked, those that are being made are given up, and nobody
+ * else gets either. */
+void engine_release(struct engine *engine, lease_holder holder, const char *reason);
+
 /* Ending and changing. */
 
 int engine_revoke(struct engine *engine, const char *lease_id,
@@ -221,5 +226,8 @@ struct engine_left engine_left(const struct engine *engine);
 char *engine_status_text(const struct engine *engine, const char *project, const char *config);
 char *engine_leases_json(const struct engine *engine);
 char *engine_metrics_text(const struct engine *engine);
+
+/* What an operator can do about a failure, as the end of a sentence. */
+const char *engine_advice(enum dsec_error_kind kind);
 
 #endif
