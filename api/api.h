@@ -4,7 +4,7 @@
  *
  * Served by libmicrohttpd on the engine's thread: the owner waits for api_fd() to become readable
  * or api_deadline_at() to come, and calls api_dispatch(). Anybody may connect; what he may do is
- * decided request by request (who.c). On a Unix socket the kernel says who is at its other end: a
+ * decided request by request (asker.c). On a Unix socket the kernel says who is at its other end: a
  * config's `access` decides who may read it, as for the files; root, the daemon's own user and
  * the members of the admin group may do what concerns others.
  *

@@ -6,7 +6,7 @@
  *   door.c      clients from accept(2) on: who they are, how many, until they have said something
  *   exchange.c  one request on its way from libmicrohttpd to its handler, and the answer back
  *   router.c    which handler
- *   who.c       who asks, and what he may; visitor.c how often
+ *   asker.c       who asks, and what he may; visitor.c how often
  *   order.c     leases that a request waits for
  *   issued.c    whose the leases are that were answered
  *   answer.c    answers and errors
@@ -116,24 +116,24 @@ void client_unwatch(struct client *client);
 bool client_is_gone(const struct client *client);
 struct client *client_close(struct client *client); /* one that libmicrohttpd does not have */
 
-/* Who asks (who.c). */
+/* Who asks (asker.c). */
 
-struct who {
+struct asker {
 	char id[PEER_ID_MAX]; /* "uid:1000", "token:…" */
 	struct lease_caller caller;
 	bool admin;
 };
 
 /* Says who it is, or answers the call with what is wrong. */
-bool who_identify(struct call *call);
+bool asker_identify(struct call *call);
 /* Sets call->config to one that this one may read; false when there is none, and then the call is
  * answered. The names may be NULL. */
-bool who_find_config(struct call *call, const char *project, const char *config);
-bool who_need_admin(struct call *call); /* likewise */
+bool asker_find_config(struct call *call, const char *project, const char *config);
+bool asker_need_admin(struct call *call); /* likewise */
 /* May this one end and renew the lease? False: the call is answered. */
-bool who_holds(struct call *call, const char *lease_id);
+bool asker_holds(struct call *call, const char *lease_id);
 /* Whose its shared leases are, by their scope. */
-lease_holder who_holder(const struct call *call, enum lease_scope scope);
+lease_holder asker_holder(const struct call *call, enum lease_scope scope);
 
 /* Requests (exchange.c). */
 
@@ -170,7 +170,7 @@ struct call {
 	bool suspended; /* libmicrohttpd waits for us */
 	bool gone;      /* nobody waits for the answer */
 
-	struct who who;
+	struct asker asker;
 	struct catalog *catalog;
 	const struct config *config; /* of the catalog; for routes that are about one */
 

@@ -198,7 +198,7 @@ void exchange_completed(void *arg, struct MHD_Connection *connection, void **req
 		code == MHD_REQUEST_TERMINATED_COMPLETED_OK && call->answer.status == MHD_HTTP_OK;
 	for (size_t i = 0; i < call->n_handed; i++) {
 		if (sent)
-			issued_add(call->api, call->handed[i], call->who.id);
+			issued_add(call->api, call->handed[i], call->asker.id);
 		else
 			engine_revoke(call->api->engine, call->handed[i]->id, &ignored);
 	}

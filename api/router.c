@@ -68,10 +68,10 @@ static bool has_what_it_needs(struct call *call, enum need need)
 	case NEED_NOTHING:
 		return true;
 	case NEED_CONFIG:
-		return who_find_config(call, call_parameter(call, "project"),
-				       call_parameter(call, "config"));
+		return asker_find_config(call, call_parameter(call, "project"),
+					 call_parameter(call, "config"));
 	case NEED_ADMIN:
-		return who_need_admin(call);
+		return asker_need_admin(call);
 	}
 	return false;
 }
@@ -80,7 +80,7 @@ void router_handle(struct call *call)
 {
 	const struct route *route;
 
-	if (!who_identify(call))
+	if (!asker_identify(call))
 		return;
 	route = find_route(call);
 	if (!route)

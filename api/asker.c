@@ -34,15 +34,15 @@ static bool is_ours(const struct client *client)
 	return client->peer.local && uid != (uid_t)-1 && (uid == 0 || uid == geteuid());
 }
 
-bool who_identify(struct call *call)
+bool asker_identify(struct call *call)
 {
 	const struct client *client = call->client;
 	const struct api *api = call->api;
-	struct who *who = &call->who;
+	struct asker *asker = &call->asker;
 
-	who->caller = client->peer.caller;
-	snprintf(who->id, sizeof(who->id), "%s", client->peer.id);
-	who->admin =
+	asker->caller = client->peer.caller;
+	snprintf(asker->id, sizeof(asker->id), "%s", client->peer.id);
+	asker->admin =
 		is_ours(client) || (api->has_admin_group && is_member(client, api->admin_group));
 	return true;
 }
@@ -62,7 +62,7 @@ static bool may_read(const struct call *call, const struct config *config)
 	return access->mode & 0004;
 }
 
-bool who_find_config(struct call *call, const char *project, const char *name)
+bool asker_find_config(struct call *call, const char *project, const char *name)
 {
 	if (!project || !*project || !name || !*name) {
 		answer_error(call, MHD_HTTP_BAD_REQUEST, "say which project and which config");
@@ -82,15 +82,15 @@ bool who_find_config(struct call *call, const char *project, const char *name)
 	if (!may_read(call, call->config)) {
 		answer_error(call, MHD_HTTP_FORBIDDEN,
 			     "user %u may not read %s/%s: its access is for others",
-			     (unsigned)call->who.caller.uid, project, name);
+			     (unsigned)call->asker.caller.uid, project, name);
 		return false;
 	}
 	return true;
 }
 
-bool who_need_admin(struct call *call)
+bool asker_need_admin(struct call *call)
 {
-	if (call->who.admin)
+	if (call->asker.admin)
 		return true;
 	answer_error(call, MHD_HTTP_FORBIDDEN,
 		     "only root, the daemon's user and members of api.admin_group may do this, on "
@@ -98,9 +98,9 @@ bool who_need_admin(struct call *call)
 	return false;
 }
 
-bool who_holds(struct call *call, const char *lease_id)
+bool asker_holds(struct call *call, const char *lease_id)
 {
-	if (call->who.admin || issued_to(call->api, lease_id, call->who.id))
+	if (call->asker.admin || issued_to(call->api, lease_id, call->asker.id))
 		return true;
 	answer_error(call, MHD_HTTP_FORBIDDEN,
 		     "this lease is not yours: whoever it was issued to, root, the daemon's user "
@@ -108,7 +108,7 @@ bool who_holds(struct call *call, const char *lease_id)
 	return false;
 }
 
-lease_holder who_holder(const struct call *call, enum lease_scope scope)
+lease_holder asker_holder(const struct call *call, enum lease_scope scope)
 {
-	return scope == SCOPE_SHARED ? 0 : lease_holder_user(call->who.caller.uid);
+	return scope == SCOPE_SHARED ? 0 : lease_holder_user(call->asker.caller.uid);
 }
