@@ -64,7 +64,7 @@ static void give_up(struct order *order, const char *reason)
 
 	order_free(order);
 	if (holder)
-		engine_release(engine, holder, reason);
+		engine_end_holder(engine, holder, reason);
 }
 
 /* The call, which no longer waits, has its leases, or the error. */

@@ -67,7 +67,7 @@ void engine_abandon(struct engine *engine, uint64_t ticket)
 {
 }
 
-void engine_release(struct engine *engine, lease_holder holder, const char *reason)
+void engine_end_holder(struct engine *engine, lease_holder holder, const char *reason)
 {
 }
 
