@@ -6,7 +6,7 @@
 
 #include "lease/engine_private.h"
 
-static const char *what_to_do(enum dsec_error_kind kind)
+const char *engine_advice(enum dsec_error_kind kind)
 {
 	switch (kind) {
 	case DSEC_ERROR_CREDENTIALS:
@@ -47,7 +47,7 @@ static void print_error(FILE *to, const char *indent, const char *what,
 		fprintf(to, " (AWS: %s)", err->code);
 	if (err->request_id[0])
 		fprintf(to, " (request %s)", err->request_id);
-	fprintf(to, "\n%s  what to do: %s\n", indent, what_to_do(err->kind));
+	fprintf(to, "\n%s  what to do: %s\n", indent, engine_advice(err->kind));
 }
 
 static const char *state_name(enum principal_state state)
