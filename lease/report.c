@@ -66,12 +66,13 @@ static const char *state_name(enum principal_state state)
 static void print_principal(FILE *to, const struct principal *principal)
 {
 	const struct journal_record *record = &principal->record;
-	char start[CLOCK_ISO_MAX], end[CLOCK_ISO_MAX];
+	char start[CLOCK_ISO_MAX], end[CLOCK_ISO_MAX], last[CLOCK_ISO_MAX];
 
 	clock_iso(start, record->start_ms);
 	clock_iso(end, record->expires_ms);
-	fprintf(to, "    %s: %s\n      lease %s, from %s to %s\n", record->user,
-		state_name(principal->state), record->lease_id, start, end);
+	clock_iso(last, record->last_end_ms);
+	fprintf(to, "    %s: %s\n      lease %s, from %s to %s, at the latest %s\n", record->user,
+		state_name(principal->state), record->lease_id, start, end, last);
 	if (principal->state < PRINCIPAL_ACTIVE)
 		fprintf(to, "      still %s\n", grant_step_text(principal));
 	if (principal->state == PRINCIPAL_ACTIVE && principal->adopted)
