@@ -103,9 +103,10 @@ static void acquire(struct fs *fs, const struct message *message)
 		.config = entry->config->name,
 		.secrets = entry->secrets,
 		.ttl_ms = message->ttl_ms,
-		.holders = {[SCOPE_USER] = lease_holder_user(message->caller.uid)},
 		.caller = message->caller,
 	};
+	memcpy(request.holders, message->holders, sizeof(request.holders));
+
 	struct pending *pending = alloc_zeroed(1, sizeof(*pending));
 
 	pending->fs = fs;
@@ -128,14 +129,17 @@ static void acquire(struct fs *fs, const struct message *message)
 		pending_free(pending);
 }
 
-static void abandon(struct fs *fs, uint64_t acquire)
+static void abandon(struct fs *fs, const struct message *message)
 {
-	struct pending *pending = find_pending(fs, acquire);
+	struct pending *pending = find_pending(fs, message->acquire);
 
-	if (!pending)
-		return; /* its answer is on the way */
-	engine_abandon(fs->engine, pending->ticket);
-	pending_free(pending);
+	if (pending) {
+		engine_abandon(fs->engine, pending->ticket);
+		pending_free(pending);
+	} else if (message->holders[SCOPE_SHARED]) {
+		/* Its answer is on the way, and nobody is there to take it. */
+		engine_end_holder(fs->engine, message->holders[SCOPE_SHARED], "not handed out");
+	}
 }
 
 /* Reports. */
@@ -201,7 +205,10 @@ static void handle(struct fs *fs, struct message *message)
 		acquire(fs, message);
 		break;
 	case MESSAGE_ABANDON:
-		abandon(fs, message->acquire);
+		abandon(fs, message);
+		break;
+	case MESSAGE_LET_GO:
+		engine_end_holder(fs->engine, message->holders[0], message->text);
 		break;
 	case MESSAGE_HELD:
 		renew(fs, message->leases[0]);
@@ -230,7 +237,8 @@ static void handle(struct fs *fs, struct message *message)
 static bool needs_engine(const struct message *message)
 {
 	return message->kind == MESSAGE_REPORT || message->kind == MESSAGE_ACQUIRE ||
-	       message->kind == MESSAGE_ABANDON || message->kind == MESSAGE_HELD;
+	       message->kind == MESSAGE_ABANDON || message->kind == MESSAGE_HELD ||
+	       message->kind == MESSAGE_LET_GO;
 }
 
 static void take_messages(struct fs *fs)

@@ -18,8 +18,8 @@
 enum message_kind {
 	/* To the engine's thread. */
 	MESSAGE_STARTED,    /* INIT is answered; or `error` */
-	MESSAGE_ACQUIRE,    /* → ACQUIRED: acquire, node, tree, entry, ttl_ms, caller */
-	MESSAGE_ABANDON,    /* acquire */
+	MESSAGE_ACQUIRE,    /* → ACQUIRED: acquire, node, tree, entry, ttl_ms, holders, caller */
+	MESSAGE_ABANDON,    /* acquire, holders */
 	MESSAGE_REPORT,     /* → REPORT: question, tree, entry; text or error */
 	MESSAGE_INVALIDATE, /* node: the kernel should drop its pages, of which `size` bytes are
 			       zeroed first */
@@ -27,6 +27,7 @@ enum message_kind {
 	MESSAGE_DISCARD,    /* nothing but what it holds is to be freed */
 	MESSAGE_ENDED,      /* the kernel has ended the connection */
 	MESSAGE_HELD,       /* leases[0]: somebody holds it */
+	MESSAGE_LET_GO,     /* holders[0]: it has ended; text: how */
 	/* To the file thread. */
 	MESSAGE_ACQUIRED, /* acquire, node; leases or error */
 	MESSAGE_LEASE,    /* event, leases[0] */
@@ -45,6 +46,7 @@ struct message {
 	struct tree *tree;         /* a reference */
 	const struct entry *entry; /* in it */
 	int64_t ttl_ms;
+	lease_holder holders[SCOPES]; /* as struct acquire has them */
 	struct lease_caller caller;
 	enum lease_event event;
 	int first_open;
