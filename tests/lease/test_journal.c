@@ -251,7 +251,7 @@ static void every_member_of_a_record_comes_back(void **state)
 	memset(record.arn, 'a', sizeof(record.arn) - 1);
 	memset(record.access_key_id, '0', sizeof(record.access_key_id) - 1);
 	snprintf(record.reason, sizeof(record.reason), "%s",
-		 "failed: \"'; DROP TABLE lease; -- \303\274 \377\n");
+		 "failed: \"'; DROP TABLE lease; -- \303\274 \377");
 	record.fingerprint = UINT64_MAX;
 	record.ttl_ms = 0;
 	record.start_ms = -1;
