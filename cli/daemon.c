@@ -166,7 +166,6 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		.state_folder = from->state->folder,
 		.config_file = from->config_file,
 		.first_open = FS_FIRST_OPEN_PROBE,
-		.first_node_id = 2, /* a mount of our own: nothing used an id on it before */
 	};
 	bool others;
 

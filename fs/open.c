@@ -20,26 +20,37 @@ static void count_open(const struct files *files, struct node *node)
 		node->open_since_at = files->clock->boottime_at(files->clock);
 }
 
-/* Page cache kept: a node's bytes never change. fh is a number of its own for each open file, which
- * a later worker can be told. */
-static void reply_open(struct files *files, fuse_req_t req, struct node *node)
+static void uncount_open(struct files *files, struct node *node)
 {
-	struct fuse_file_info info = {.fh = ++files->last_id, .keep_cache = 1};
-
-	count_open(files, node);
-	if (fuse_reply_open(req, &info) < 0) { /* interrupted: no RELEASE will come */
-		node->opens--;
-		node_settle(&files->nodes, node);
-	}
+	node->opens--;
+	node_settle(&files->nodes, node);
 }
 
-static void open_leased(struct files *files, fuse_req_t req, struct node *node, uid_t uid)
+/* Page cache kept: a node's bytes never change. An answer that the kernel does not want is one that
+ * it had already, from a process that died of it: then the file is open, with the fh that it was
+ * given by that process. */
+static void reply_open(struct files *files, fuse_req_t req, struct node *node,
+		       const struct origin *origin)
+{
+	struct fuse_file_info info = {.keep_cache = 1};
+	bool known = origin->replayed;
+
+	info.fh = handles_open(&files->nodes.handles, node->id, origin->unique, &known);
+	if (!known)
+		count_open(files, node);
+	if (fuse_reply_open(req, &info) < 0 && !known &&
+	    handles_release(&files->nodes.handles, info.fh))
+		uncount_open(files, node);
+}
+
+static void open_leased(struct files *files, fuse_req_t req, struct node *node, uid_t uid,
+			const struct origin *origin)
 {
 	int64_t now_at = files->clock->boottime_at(files->clock);
 
 	for (size_t i = 0; i < node->n_bindings; i++)
 		leases_remember(&files->nodes.leases, &node->bindings[i], uid, now_at);
-	reply_open(files, req, node);
+	reply_open(files, req, node, origin);
 }
 
 /* Kept OPENs. */
@@ -109,9 +120,13 @@ static void open_without_waiting(struct files *files, fuse_req_t req, struct nod
 		fuse_reply_err(req, EAGAIN); /* its content is on the way */
 		return;
 	}
+	if (node->stored != 0) {
+		fuse_reply_err(req, EAGAIN); /* its content may be there, and nobody knows whose */
+		return;
+	}
 	if (node->kind == NODE_UNLEASED)
 		node_spend(&files->nodes, node);
-	reply_open(files, req, node);
+	reply_open(files, req, node, &files->origin);
 }
 
 static void open_empty(struct files *files, fuse_req_t req, struct node *node, int flags)
@@ -150,28 +165,39 @@ static void open_all(struct files *files, struct node *node)
 		struct kept *kept = container_of(at, struct kept, link);
 		fuse_req_t req = kept->req;
 		uid_t uid = kept->uid;
+		struct origin origin = kept->origin;
 
 		kept_free(kept);
-		open_leased(files, req, node, uid);
+		open_leased(files, req, node, uid, &origin);
 	}
-	node->opens--;
-	node_settle(&files->nodes, node);
+	uncount_open(files, node);
 }
 
-/* Content and size into the kernel, before any OPEN of this node has been answered. */
-static bool store(struct files *files, const struct node *node)
+static bool store_bytes(struct files *files, const struct node *node, void *bytes, size_t n)
+{
+	struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(0);
+
+	buffer.buf[0].mem = bytes;
+	buffer.buf[0].size = n;
+	return fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0) == 0;
+}
+
+/* Content and size into the kernel, before any OPEN of this node has been answered. A process that
+ * died between the two may have stored another lease's bytes there: as many bytes take the place of
+ * all of them, another number would not. */
+static bool store(struct files *files, struct node *node)
 {
 	struct download bytes = {0};
-	struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(0);
-	int r = node_render(&files->nodes, node, &bytes);
 
-	if (r == 0) {
-		buffer.buf[0].mem = bytes.bytes;
-		buffer.buf[0].size = bytes.n;
-		r = fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0);
-	}
+	if (node->stored != 0 && node->stored != node->size)
+		return false;
+	node->stored = node->size;
+	records_set_stored(&files->nodes.records, node->record, node->size);
+
+	bool stored = node_render(&files->nodes, node, &bytes) == 0 &&
+		      store_bytes(files, node, bytes.bytes, bytes.n);
 	download_finish(&bytes);
-	return r == 0;
+	return stored;
 }
 
 /* The answer's leases in the order of the entry's bits: the answer may be to a question that was
@@ -210,12 +236,29 @@ void open_acquired(struct files *files, const struct message *message)
 		return;
 	}
 	node_bind(&files->nodes, node, leases);
-	if (node->error)
+	if (node->error) {
 		open_fail(files, node, node->error);
-	else if (files->first_open == FS_FIRST_OPEN_STORE && store(files, node))
+	} else if (files->first_open == FS_FIRST_OPEN_STORE && store(files, node)) {
+		node_write(&files->nodes, node);
 		open_all(files, node);
-	else
+	} else {
+		/* What was stored before is not its bytes: its name leads to another node. */
+		if (node->stored != 0 && node->stored != node->size)
+			node_retire(&files->nodes, node);
+		else
+			node_write(&files->nodes, node);
 		open_fail(files, node, ESTALE);
+	}
+}
+
+/* A report's text goes into the page cache with its first OPEN, so that who has it open can read it
+ * whoever serves then. Where that cannot be it is read as it comes. */
+static void open_report(struct files *files, fuse_req_t req, struct node *node)
+{
+	if (files->first_open == FS_FIRST_OPEN_STORE && node->opens == 0 && node->text &&
+	    node->size > 0)
+		store_bytes(files, node, node->text, node->size);
+	reply_open(files, req, node, &files->origin);
 }
 
 /* The probe is served as an unleased file is, but for the engine. */
@@ -233,7 +276,7 @@ static void open_probe(struct files *files, fuse_req_t req, struct node *node)
 		return;
 	}
 	node->size = strlen(probe_text);
-	reply_open(files, req, node);
+	reply_open(files, req, node, &files->origin);
 }
 
 /* Requests. */
@@ -256,10 +299,12 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		fuse_reply_err(req, node->error);
 	else if (node->kind == NODE_PROBE)
 		open_probe(files, req, node);
+	else if (node->kind == NODE_REPORT)
+		open_report(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
 		open_empty(files, req, node, info->flags);
 	else
-		open_leased(files, req, node, uid);
+		open_leased(files, req, node, uid, &files->origin);
 }
 
 static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size, off_t offset)
@@ -302,7 +347,10 @@ void files_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		fuse_reply_buf(req, NULL, 0);
 		break;
 	case NODE_REPORT:
-		reply_part(req, node->text, node->size, size, offset);
+		if (node->text)
+			reply_part(req, node->text, node->size, size, offset);
+		else
+			fuse_reply_err(req, ESTALE); /* it died with an earlier process */
 		break;
 	case NODE_PROBE:
 		reply_part(req, probe_text, node->size, size, offset);
@@ -318,10 +366,9 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 {
 	struct files *files = files_of(req);
 	struct node *node = nodes_find(&files->nodes, id);
+	bool was_open = handles_release(&files->nodes.handles, info->fh);
 
 	fuse_reply_err(req, 0);
-	if (!node || node->opens == 0)
-		return;
-	node->opens--;
-	node_settle(&files->nodes, node);
+	if (node && node->opens > 0 && was_open)
+		uncount_open(files, node);
 }
