@@ -107,10 +107,9 @@ void files_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size
 
 void files_listxattr(fuse_req_t req, fuse_ino_t id, size_t size)
 {
-	static const char of_root[] = FS_ATTRIBUTE_PID "\0" FS_ATTRIBUTE_STATE
-						       "\0" FS_ATTRIBUTE_CONFIG
-						       "\0" FS_ATTRIBUTE_WORKER
-						       "\0" FS_ATTRIBUTE_RESTARTS;
+	static const char of_root[] =
+		FS_ATTRIBUTE_PID "\0" FS_ATTRIBUTE_STATE "\0" FS_ATTRIBUTE_CONFIG
+				 "\0" FS_ATTRIBUTE_WORKER "\0" FS_ATTRIBUTE_RESTARTS;
 	static const char of_leased[] = ATTRIBUTE_LEASE_ID "\0" ATTRIBUTE_EXPIRES;
 	const struct node *node = node_of(req, id);
 

@@ -77,7 +77,7 @@ void door_dispatch(struct door *door)
 	}
 	while ((r = door_receive(door->fd, &message, &fd)) == 0) {
 		if (fd >= 0)
-			close(fd); /* no order has one */
+			close(fd);               /* no order has one */
 		if (message.kind != DOOR_ANSWER) /* of a question that nobody waits for any more */
 			door->order(door->arg, &message);
 	}
@@ -102,7 +102,8 @@ static int64_t now(void)
 }
 
 /* The answer of that id, in place of the question. */
-static int wait_for_answer(struct door *door, uint32_t id, struct door_message *message, int *ret_fd)
+static int wait_for_answer(struct door *door, uint32_t id, struct door_message *message,
+			   int *ret_fd)
 {
 	int64_t deadline = now() + DOOR_TIMEOUT_MS;
 

@@ -149,9 +149,9 @@ struct door_keeper;
 struct door_keeper *door_keeper_new(int fd, const struct door_rights *rights);
 /* Kills what RUN started. NULL-safe; returns NULL. */
 struct door_keeper *door_keeper_free(struct door_keeper *door);
-int door_keeper_fd(const struct door_keeper *door);
+int door_keeper_fd(const struct door_keeper *door); /* -1 when the worker has closed its end */
 
-/* Answers what was asked. False: the worker has closed its end. */
+/* Answers what was asked. False: the worker has closed its end, and all that it said was heard. */
 bool door_keeper_dispatch(struct door_keeper *door);
 
 /* A child of the keeper's has ended, which was not the worker: sends EXITED if RUN started it. */

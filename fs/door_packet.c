@@ -95,8 +95,8 @@ int door_receive(int fd, struct door_message *ret, int *ret_descriptor)
 
 const char *door_text(const struct door_message *message)
 {
-	if (message->n == 0 || memchr(message->text, '\0', message->n) !=
-				       message->text + message->n - 1)
+	if (message->n == 0 ||
+	    memchr(message->text, '\0', message->n) != message->text + message->n - 1)
 		return NULL;
 	return message->text;
 }

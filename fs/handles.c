@@ -10,8 +10,7 @@ static void give_back(struct handles *handles, uint32_t place)
 {
 	if (handles->n_free == handles->size) {
 		handles->size = handles->size ? 2 * handles->size : 256;
-		handles->free =
-			alloc_resized(handles->free, handles->size, sizeof(*handles->free));
+		handles->free = alloc_resized(handles->free, handles->size, sizeof(*handles->free));
 	}
 	handles->free[handles->n_free++] = place;
 }

@@ -25,9 +25,9 @@ typedef void handle_each(void *arg, uint64_t node);
 void handles_begin(struct handles *handles, struct shared *shared, handle_each *each, void *arg);
 void handles_finish(struct handles *handles);
 
-/* An fh that was never given before. *known says whether the same OPEN may have been handled before,
- * and then whether it was: by a process that died, with this fh. Where there is no room it is one
- * that many have, and which the next process does not know. */
+/* An fh that was never given before. *known says whether the same OPEN may have been handled
+ * before, and then whether it was: by a process that died, with this fh. Where there is no room it
+ * is one that many have, and which the next process does not know. */
 uint64_t handles_open(struct handles *handles, uint64_t node, uint64_t unique, bool *known);
 
 /* True: it was open, and is no more. */

@@ -219,7 +219,8 @@ void leases_remember(struct leases *leases, const struct binding *binding, uid_t
 		if (!row[i].id[0] || (to->id[0] && row[i].read_at < to->read_at))
 			to = &row[i];
 	}
-	/* It is free until it is whole: this process may be killed here, and the next one reads it. */
+	/* It is free until it is whole: this process may be killed here, and the next one reads it.
+	 */
 	*(volatile char *)to->id = '\0';
 	atomic_thread_fence(memory_order_release);
 	to->slot = slot;

@@ -52,7 +52,8 @@ struct binding {
 	void *owner;
 };
 
-/* The memory outlives this process, and so does the seed: what was read last is known to the next. */
+/* The memory outlives this process, and so does the seed: what was read last is known to the next.
+ */
 void leases_init(struct leases *leases, uint64_t seed,
 		 struct lease_memory (*memory)[LEASES_MEMORY_ROW]);
 void leases_finish(struct leases *leases); /* nothing may be bound any more */

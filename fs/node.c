@@ -313,7 +313,8 @@ void node_looked_up(struct nodes *nodes, struct node *node)
 
 void node_forgotten(struct nodes *nodes, struct node *node, uint64_t lookups)
 {
-	set_lookups(nodes, node, node->lookups - (lookups < node->lookups ? lookups : node->lookups));
+	set_lookups(nodes, node,
+		    node->lookups - (lookups < node->lookups ? lookups : node->lookups));
 	node_settle(nodes, node);
 }
 

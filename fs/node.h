@@ -69,7 +69,7 @@ struct node {
 	ino_t ino;
 	size_t size;
 	int64_t time_ms;
-	int error; /* 0, or the errno of opening it */
+	int error;        /* 0, or the errno of opening it */
 	uint64_t content; /* STATIC, LEASED: a digest of the bytes */
 
 	struct binding *bindings; /* LEASED: in the order of the entry's bits */

@@ -16,8 +16,7 @@ static void give_back(struct records *records, uint32_t place)
 {
 	if (records->n_free == records->size) {
 		records->size = records->size ? 2 * records->size : 256;
-		records->free =
-			alloc_resized(records->free, records->size, sizeof(*records->free));
+		records->free = alloc_resized(records->free, records->size, sizeof(*records->free));
 	}
 	records->free[records->n_free++] = place;
 }

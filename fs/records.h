@@ -3,9 +3,9 @@
  * bytes were.
  *
  * The kernel refers to nodes by id for as long as a file is open, a process stands in a folder or a
- * container has it mounted. So an id must mean the same, or nothing, to the process that takes over.
- * A record lies in cells of the shared memory, a new version of it beside the old one until it is
- * whole.
+ * container has it mounted. So an id must mean the same, or nothing, to the process that takes
+ * over. A record lies in cells of the shared memory, a new version of it beside the old one until
+ * it is whole.
  */
 #ifndef DSEC_FS_RECORDS_H
 #define DSEC_FS_RECORDS_H

@@ -1,8 +1,8 @@
 /*
  * replay.c: requests that an earlier process had read and not answered.
  *
- * What it had kept lies in slots, what it was at lies where it was read. Both may be answered by now,
- * if it died between an answer and its note of it: the kernel refuses the second answer.
+ * What it had kept lies in slots, what it was at lies where it was read. Both may be answered by
+ * now, if it died between an answer and its note of it: the kernel refuses the second answer.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -78,8 +78,8 @@ static size_t find_kept(const struct shared *shared, struct arrival *ret)
 			continue;
 		ret[n++] = (struct arrival){
 			.order = order,
-			.unique = request_unique(kept->bytes, kept->n <= SHARED_KEPT_BYTES ? kept->n
-											   : 0),
+			.unique = request_unique(kept->bytes,
+						 kept->n <= SHARED_KEPT_BYTES ? kept->n : 0),
 			.slot = i,
 		};
 	}

@@ -2,9 +2,9 @@
  * restore.c: the nodes of an earlier process, from its records.
  *
  * A node comes back as what it was, or stale: its attributes can be seen, and whoever has its pages
- * reads them, but opening it answers ESTALE, on which the VFS looks the path up again. It comes back
- * only if its bytes are the same to the last: the kernel may have some of its pages and ask for the
- * others.
+ * reads them, but opening it answers ESTALE, on which the VFS looks the path up again. It comes
+ * back only if its bytes are the same to the last: the kernel may have some of its pages and ask
+ * for the others.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -7,8 +7,8 @@
  * looked at: the next process finds each thing as it was or as it is, never half.
  *
  * The layout is that of this version. Another version may take it over only if its
- * SHARED_LAYOUT is the same: whoever changes anything of this struct, or of what it contains, counts
- * SHARED_LAYOUT up.
+ * SHARED_LAYOUT is the same: whoever changes anything of this struct, or of what it contains,
+ * counts SHARED_LAYOUT up.
  */
 #ifndef DSEC_FS_SHARED_H
 #define DSEC_FS_SHARED_H
@@ -25,8 +25,8 @@
 
 #define SHARED_LAYOUT 1
 
-/* What one read of /dev/fuse may bring. The kernel wants room for SHARED_WRITE_MAX, which INIT tells
- * it, though nothing is ever written: it is the longest READ, too. */
+/* What one read of /dev/fuse may bring. The kernel wants room for SHARED_WRITE_MAX, which INIT
+ * tells it, though nothing is ever written: it is the longest READ, too. */
 #define SHARED_WRITE_MAX   (128ul * 1024)
 #define SHARED_REQUEST_MAX (SHARED_WRITE_MAX + 8192)
 #define SHARED_INIT_MAX    512
@@ -76,12 +76,12 @@ struct shared {
 	_Atomic(uint64_t) last_order;
 	_Atomic(uint64_t) last_version;
 	_Atomic(uint32_t) kept_used, handles_used, cells_used; /* none beyond was ever touched */
-	_Atomic(uint32_t) first_open;               /* enum fs_first_open; PROBE: not known yet */
-	_Atomic(uint32_t) init_n;                   /* 0: INIT has not come */
+	_Atomic(uint32_t) first_open; /* enum fs_first_open; PROBE: not known yet */
+	_Atomic(uint32_t) init_n;     /* 0: INIT has not come */
 	alignas(8) unsigned char init[SHARED_INIT_MAX];
 
-	/* The request that was read last. Its header's length is 0 when it needs no answer any more,
-	 * and before anything is read into it. */
+	/* The request that was read last. Its header's length is 0 when it needs no answer any
+	 * more, and before anything is read into it. */
 	_Atomic(uint32_t) current_tries;
 	alignas(4096) unsigned char current[SHARED_REQUEST_MAX];
 
@@ -95,8 +95,8 @@ struct shared {
 /* A descriptor (close-on-exec) of such memory, empty; or a negative errno. For the keeper. */
 int shared_create(void);
 
-/* Maps it; the first to do so begins it. DSEC_ERROR_INVALID: of another layout. The descriptor stays
- * the caller's. */
+/* Maps it; the first to do so begins it. DSEC_ERROR_INVALID: of another layout. The descriptor
+ * stays the caller's. */
 int shared_map(struct shared **ret, int fd, struct dsec_error *err);
 
 /* For a process that has no keeper, and for tests: memory that ends with it. */

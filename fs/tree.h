@@ -66,7 +66,8 @@ struct entry {
 
 struct tree;
 
-/* Takes a reference to the catalog. `version` is the text of .dsec/version; loaded_ms the time that its files show. */
+/* Takes a reference to the catalog. `version` is the text of .dsec/version; loaded_ms the time that
+ * its files show. */
 int tree_new(struct tree **ret, struct catalog *catalog, const char *version, int64_t loaded_ms,
 	     struct dsec_error *err);
 struct tree *tree_ref(struct tree *tree);

@@ -145,8 +145,8 @@ struct engine_env {
 	struct engine_observer observer; /* unset functions are not called */
 	uint64_t last_generation; /* every lease's is greater: what an earlier process on the same
 				     mount has published */
-	const char *daemon_id; /* 16 lower-case hexadecimal digits: this machine and this state
-				  folder (identity.h) */
+	const char *daemon_id;    /* 16 lower-case hexadecimal digits: this machine and this state
+				     folder (identity.h) */
 };
 
 int engine_new(struct engine **ret, const struct engine_env *env, struct catalog *catalog,

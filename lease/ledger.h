@@ -1,10 +1,10 @@
 /*
  * ledger.h: where the bytes of live leases lie, for a process that takes over from one that died.
  *
- * The secrets lie in an arena that outlives the process (secret.h); the ledger, in other memory that
- * does, says which of its bytes are whose. Of a secret it holds place, length and a digest under a
- * key that lies in the arena itself. A record is valid by one atomic store of its generation, so
- * that a process which is killed at any instruction leaves it as it was or as it is.
+ * The secrets lie in an arena that outlives the process (secret.h); the ledger, in other memory
+ * that does, says which of its bytes are whose. Of a secret it holds place, length and a digest
+ * under a key that lies in the arena itself. A record is valid by one atomic store of its
+ * generation, so that a process which is killed at any instruction leaves it as it was or as it is.
  */
 #ifndef DSEC_LEASE_LEDGER_H
 #define DSEC_LEASE_LEDGER_H

@@ -301,14 +301,13 @@ void principal_resume(struct principal *principal)
 	principal->start_at = kept->start_at;
 	principal->expire_at = kept->expire_at;
 	if (principal->recipe)
-		principal->slot =
-			slot_get(principal->pool, principal->record.ttl_ms, kept->holder);
+		principal->slot = slot_get(principal->pool, principal->record.ttl_ms, kept->holder);
 	if (principal->record.expires_ms != kept->expires_ms) {
 		principal->record.expires_ms = kept->expires_ms;
 		principal_record(principal, JOURNAL_ACTIVE);
 	}
-	publish(principal, make_lease(principal, kept->generation, kept->secret_access_key,
-				      kept->rotate_at));
+	publish(principal,
+		make_lease(principal, kept->generation, kept->secret_access_key, kept->rotate_at));
 	kept->secret_access_key = secret_unref(kept->secret_access_key);
 }
 

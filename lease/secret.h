@@ -38,7 +38,8 @@ void secret_arena_finish(void);
 int secret_memory_create(void);
 
 /* secret_arena_init on that memory. The first process gives it its size; what others ask for is
- * ignored. What is in it belongs to nobody until secret_adopt. The descriptor stays the caller's. */
+ * ignored. What is in it belongs to nobody until secret_adopt. The descriptor stays the caller's.
+ */
 int secret_arena_init_shared(int fd, size_t bytes, struct dsec_error *err);
 
 /* The secret that another process had at this place (secret_place). -EINVAL: there can be none, or

@@ -42,6 +42,7 @@ static int begin(void **state)
 
 	queue_init(&world->outbox);
 	assert_int_equal(shared_map_private(&world->shared, NULL), 0);
+	atomic_store(&world->shared->last_node, 99);
 	nodes_init(&world->nodes, world->shared, grow(world, "eu"), &world->outbox);
 	world->arena_before = secret_arena_used();
 	*state = world;
