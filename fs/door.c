@@ -56,6 +56,11 @@ int door_fd(const struct door *door)
 	return door->fd;
 }
 
+bool door_waiting(const struct door *door)
+{
+	return !list_empty(&door->early);
+}
+
 bool door_closed(const struct door *door)
 {
 	return door->closed;

@@ -113,6 +113,9 @@ struct door *door_free(struct door *door); /* NULL-safe; returns NULL */
 
 int door_fd(const struct door *door); /* readable: door_dispatch has something */
 void door_dispatch(struct door *door);
+/* Orders came while an answer was waited for: door_dispatch has them, though door_fd may not be
+ * readable. */
+bool door_waiting(const struct door *door);
 bool door_closed(const struct door *door); /* the keeper is gone */
 
 /* Each waits for its answer: 0 (or what is said above) or a negative errno, -ETIMEDOUT after
