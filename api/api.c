@@ -39,6 +39,8 @@ static struct api *api_new(const struct api_options *options)
 	api->clock = options->clock;
 	api->engine = options->engine;
 	api->catalog = catalog_ref(options->catalog);
+	api->remove = options->remove;
+	api->remove_arg = options->remove_arg;
 	timers_init(&api->timers);
 	list_init(&api->listeners);
 	list_init(&api->clients);
@@ -79,6 +81,11 @@ int api_start(struct api **ret, const struct api_options *options, struct dsec_e
 	else
 		*ret = api;
 	return r;
+}
+
+void api_serve(struct api *api, struct engine *engine)
+{
+	api->engine = engine;
 }
 
 void api_reload(struct api *api, struct catalog *catalog)

@@ -64,12 +64,18 @@ struct api;
 struct api_options {
 	const char *socket_path; /* of a Unix socket */
 	const struct clock *clock;
-	struct engine *engine;   /* outlives the api */
+	struct engine *engine;   /* outlives the api; may come later, by api_serve */
 	struct catalog *catalog; /* the running configuration */
+	/* Removes the socket file in the end, where that takes a privilege; NULL: unlink(2). */
+	void (*remove)(void *arg, const char *socket_path);
+	void *remove_arg;
 };
 
 /* Listens; a socket file that a dead daemon left behind is taken over, one that answers is not. */
 int api_start(struct api **ret, const struct api_options *options, struct dsec_error *err);
+
+/* Whom it asks. Before, nothing may be dispatched: who connects waits. */
+void api_serve(struct api *api, struct engine *engine);
 
 /* Another configuration is the running one. Where it listens does not change. */
 void api_reload(struct api *api, struct catalog *catalog);

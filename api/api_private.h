@@ -39,6 +39,8 @@ struct call;
 struct api {
 	const struct clock *clock;
 	struct engine *engine;
+	void (*remove)(void *arg, const char *socket_path);
+	void *remove_arg;
 	struct catalog *catalog;
 	bool has_admin_group;
 	gid_t admin_group;
