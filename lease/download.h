@@ -103,7 +103,7 @@ struct download {
 };
 void download_finish(struct download *download); /* wipes and frees; NULL-safe on the bytes */
 
-/* Plain text, as it is. */
+/* Plain text, as it is. A failure shows in to->failed, too. */
 int download_text(struct download *to, const char *text);
 
 /* One key's value, raw, no newline. leases is indexed like config->dynamics; only what the key
@@ -120,9 +120,8 @@ int download_render(struct download *to, const struct config *config,
 int download_render_as(struct download *to, const struct config *config,
 		       const struct lease *const *leases, const struct download_choice *choice);
 
-/* For whoever writes JSON around values: text as it is, and texts and values as the inside of a
- * JSON string. Failures show in to->failed. */
-void download_text(struct download *to, const char *text);
+/* For whoever writes JSON around values: texts and values as the inside of a JSON string. Failures
+ * show in to->failed. */
 void download_json_text(struct download *to, const char *text);
 void download_json_value(struct download *to, const struct config *config,
 			 const struct download_key *key, const struct lease *const *leases);

@@ -377,11 +377,6 @@ int download_render(struct download *to, const struct config *config,
 
 /* For whoever writes JSON around values. */
 
-void download_text(struct download *to, const char *text)
-{
-	put_text(to, text, escape_raw);
-}
-
 void download_json_text(struct download *to, const char *text)
 {
 	put_text(to, text, escape_json);
