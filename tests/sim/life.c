@@ -169,6 +169,8 @@ static void answered(void *arg, const struct lease *const *leases, size_t n,
 		sim_say(sim, "a reader is refused: %s", err->message);
 	for (size_t i = 0; i < n; i++)
 		sim_check_handed_out(sim, leases[i]);
+	if (n > 0)
+		sim_check_snapshot(sim, leases, n);
 	list_remove(&reader->link);
 	free(reader);
 }

@@ -106,6 +106,8 @@ __attribute__((format(printf, 2, 3), noreturn)) void sim_broken(const struct sim
 void sim_check_effect(void *arg, struct cloud_user *user, enum provider_op op);
 void sim_check_active(struct sim *sim, const struct lease *lease);
 void sim_check_handed_out(struct sim *sim, const struct lease *lease);
+/* What a reader gets of these leases, which are all of one config's. */
+void sim_check_snapshot(const struct sim *sim, const struct lease *const *leases, size_t n);
 void sim_check_now(struct sim *sim);   /* after each event */
 void sim_check_often(struct sim *sim); /* looks at everything */
 void sim_check_end(struct sim *sim);
