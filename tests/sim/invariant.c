@@ -260,7 +260,7 @@ void sim_check_often(struct sim *sim)
 	}
 }
 
-void sim_check_end(struct sim *sim)
+void sim_check_nobody(const struct sim *sim)
 {
 	list_each (at, &sim->cloud.users) {
 		const struct cloud_user *user = container_of(at, struct cloud_user, link);
@@ -268,6 +268,11 @@ void sim_check_end(struct sim *sim)
 		if (user->until_at == DSEC_NEVER && is_ours(user))
 			sim_broken(sim, "%s is left at the end", user->name);
 	}
+}
+
+void sim_check_end(struct sim *sim)
+{
+	sim_check_nobody(sim);
 	if (!list_empty(&sim->disk.records))
 		sim_broken(sim, "the journal still knows %s",
 			   list_first(&sim->disk.records, struct disk_record, link)->record.user);

@@ -311,7 +311,7 @@ static void tamper(struct sim *sim)
 	}
 }
 
-static void crash(struct sim *sim)
+void sim_crash(struct sim *sim)
 {
 	sim_say(sim, "crash");
 	sim->crashes++;
@@ -329,6 +329,11 @@ static void crash(struct sim *sim)
 		lease_unref(seen->lease);
 		free(seen);
 	}
+}
+
+static void crash(struct sim *sim)
+{
+	sim_crash(sim);
 	if (one_in(sim, 10)) {
 		sim_say(sim, "the journal is lost");
 		disk_damage(&sim->disk);
