@@ -7,7 +7,7 @@
  * to the same node (/proc/PID/fd/N, a bind mount of the file) opens it again; then they share the
  * lease, if they are the same user.
  *
- * The holder's number is the node's id, which is never used twice in the life of the mount. Whether
+ * The holder's number is never used twice in the life of the mount. Whether
  * an opener has its answer is known for sure: an OPEN is either answered and RELEASEd, or
  * interrupted.
  */
@@ -23,7 +23,8 @@ void fresh_look_up(struct files *files, fuse_req_t req, const struct node *folde
 		.kind = NODE_UNLEASED,
 		.entry = entry,
 		.ttl_ms = node_file_ttl(entry, folder->ttl_ms),
-		.holder = lease_holder_of(HOLDER_OPEN, files->nodes.next_id),
+		.holder = lease_holder_of(
+			HOLDER_OPEN, atomic_fetch_add(&files->nodes.shared->last_holder, 1) + 1),
 		.fresh = true,
 	};
 

@@ -29,11 +29,14 @@ enum message_kind {
 	MESSAGE_HELD,       /* leases[0]: somebody holds it */
 	MESSAGE_LET_GO,     /* holders[0]: it has ended; text: how */
 	/* To the file thread. */
-	MESSAGE_ACQUIRED, /* acquire, node; leases or error */
-	MESSAGE_LEASE,    /* event, leases[0] */
-	MESSAGE_DUE,      /* → HELD, or nothing: leases[0] */
-	MESSAGE_TREE,     /* tree: the current one from now on */
-	MESSAGE_CHOSEN,   /* first_open */
+	MESSAGE_ACQUIRED,  /* acquire, node; leases or error */
+	MESSAGE_LEASE,     /* event, leases[0] */
+	MESSAGE_DUE,       /* → HELD, or nothing: leases[0] */
+	MESSAGE_TREE,      /* tree: the current one from now on */
+	MESSAGE_CHOSEN,    /* first_open */
+	MESSAGE_RESUME,    /* every lease that lives is known: begin to serve */
+	MESSAGE_HAND_OVER, /* stop, and answer nothing more */
+	MESSAGE_NOTICE,    /* text */
 	MESSAGE_STOP,
 };
 
