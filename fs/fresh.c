@@ -7,7 +7,7 @@
  * to the same node (/proc/PID/fd/N, a bind mount of the file) opens it again; then they share the
  * lease, if they are the same user.
  *
- * The holder's number is the node's id, which is never used twice in the life of the mount. Whether
+ * Whether
  * an opener has its answer is known for sure: an OPEN is either answered and RELEASEd, or
  * interrupted.
  */
@@ -23,14 +23,14 @@ void fresh_look_up(struct files *files, fuse_req_t req, const struct node *folde
 		.kind = NODE_UNLEASED,
 		.entry = entry,
 		.ttl_ms = node_file_ttl(entry, folder->ttl_ms),
-		.holder = lease_holder_of(HOLDER_OPEN, files->nodes.next_id),
+		.holder = lease_holder_of(HOLDER_OPEN, nodes_take_id(&files->nodes)),
 		.fresh = true,
 	};
 
 	reply_entry(files, req, nodes_get(&files->nodes, &key), 0);
 }
 
-int fresh_may_open(const struct files *files, struct node *node, uid_t uid)
+int fresh_may_open(const struct files *files, struct node *node, uid_t uid, struct viewer *ret)
 {
 	bool taken = node->opens > 0 || !list_empty(&node->waiters);
 
@@ -40,6 +40,9 @@ int fresh_may_open(const struct files *files, struct node *node, uid_t uid)
 	if (taken && node->opener != uid)
 		return EACCES;
 	node->opener = uid;
+	*ret = (struct viewer){0};
+	for (int scope = 0; scope < SCOPES; scope++)
+		ret->holders[scope] = node->holder;
 	return 0;
 }
 

@@ -117,22 +117,26 @@ static void look_up_leased(struct files *files, fuse_req_t req, const struct nod
 			   const struct entry *entry)
 {
 	const struct lease *leases[CATALOG_DYNAMICS_MAX];
-	uid_t uid = fuse_req_ctx(req)->uid;
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
 	int64_t now_at = files->clock->boottime_at(files->clock), until_at;
+	struct viewer viewer;
+	int64_t entry_ms = 0;
+
+	holders_view(&files->holders, entry->scopes, caller->uid, caller->pid, &viewer);
+
 	struct node_key key = {
 		.kind = NODE_UNLEASED,
 		.entry = entry,
 		.ttl_ms = node_file_ttl(entry, folder->ttl_ms),
-		.holder = entry->own ? lease_holder_user(uid) : 0,
+		.holder = viewer.node,
 	};
-	int64_t entry_ms = 0;
 
-	if (leases_choose(&files->nodes.leases, entry, key.ttl_ms, uid, now_at, leases,
-			  &until_at)) {
+	if (!viewer.error && leases_choose(&files->nodes.leases, entry, key.ttl_ms, caller->uid,
+					   viewer.holders, now_at, leases, &until_at)) {
 		key.kind = NODE_LEASED;
 		key.leases = leases;
 		/* One folder entry serves all callers until it is looked up again. */
-		if (!entry->own)
+		if (!entry->scopes)
 			entry_ms = until_at - now_at;
 	}
 	reply_entry(files, req, nodes_get(&files->nodes, &key), entry_ms);

@@ -120,6 +120,11 @@ struct node *nodes_find(const struct nodes *nodes, uint64_t id)
 	return at ? container_of(at, struct node, by_id) : NULL;
 }
 
+uint64_t nodes_take_id(struct nodes *nodes)
+{
+	return nodes->next_id++;
+}
+
 static void show_entry(struct node *node)
 {
 	node->mode = node->entry->mode;
@@ -315,7 +320,7 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 	}
 	if (is_variant(key) && nodes->n_variants >= NODES_VARIANTS_MAX)
 		return NULL;
-	node = node_new(nodes, nodes->next_id++, key->kind, key->entry);
+	node = node_new(nodes, nodes_take_id(nodes), key->kind, key->entry);
 	node->folder = key->folder;
 	node->ttl_ms = key->ttl_ms;
 	node->holder = key->holder;
@@ -412,9 +417,9 @@ static bool same_bytes(const struct node *node, const struct entry *entry)
 	case NODE_STATIC:
 		return entry->secrets == 0 && entry->content == node->entry->content;
 	case NODE_UNLEASED:
-		return entry->secrets != 0 && entry->own == node->entry->own;
+		return entry->secrets != 0 && entry->scopes == node->entry->scopes;
 	case NODE_LEASED: /* a whole config has static secrets in it, which may have changed */
-		return entry->secrets != 0 && entry->own == node->entry->own &&
+		return entry->secrets != 0 && entry->scopes == node->entry->scopes &&
 		       entry->kind != ENTRY_FORMAT;
 	case NODE_EMPTY:
 	case NODE_REPORT:

@@ -58,8 +58,9 @@ struct node {
 	struct list in_variants;   /* FOLDER: of a made-up name */
 	int64_t ttl_ms;            /* what its readers ask for; 0: each secret's own */
 	lease_holder holder;       /* 0, or the only one who may open it */
-	bool fresh;   /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
-	uid_t opener; /* a fresh file that is leased, or about to be: for whom */
+	bool fresh;    /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
+	uid_t opener;  /* a fresh file that is leased, or about to be: for whom */
+	pid_t refused; /* the thread that was sent to look its name up again */
 
 	/* What stat(2) shows. */
 	mode_t mode;
@@ -96,6 +97,9 @@ struct nodes {
 void nodes_init(struct nodes *nodes, uint64_t first_id, uint64_t seed, struct tree *tree,
 		struct queue *outbox);
 void nodes_finish(struct nodes *nodes); /* frees all, whatever the kernel holds */
+
+/* A number that is never used twice in the life of the mount, for a node or anything else. */
+uint64_t nodes_take_id(struct nodes *nodes);
 
 struct node *nodes_find(const struct nodes *nodes, uint64_t id); /* NULL: unknown */
 
