@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/access.h"
 #include "fs/fs.h"
 #include "fs/holders.h"
 #include "fs/message.h"
@@ -111,6 +112,8 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		   struct fuse_file_info *info);
 double cache_seconds(int64_t ms);
 void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t entry_ms);
+/* May the caller see what belongs to this config (NULL: to none)? */
+bool shown_to(struct files *files, fuse_req_t req, const struct config *config);
 double attributes_seconds(const struct node *node);
 
 /* open.c */

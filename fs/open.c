@@ -304,11 +304,28 @@ static void refuse_foreign(struct files *files, fuse_req_t req, struct node *nod
 	}
 }
 
+/* By its config's lists. */
+static bool allowed(struct files *files, fuse_req_t req, const struct node *node)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct access_caller caller = {ctx->uid, ctx->gid, ctx->pid};
+	const struct config *config = node->entry->config;
+
+	/* .status is for who is refused. */
+	if (!config || (node->kind == NODE_REPORT && !config->access.hide) ||
+	    access_allows(&config->access, &caller, &files->holders.mounts))
+		return true;
+	refuse(files, req, node, EACCES, "it is in none of the lists in the config's access.allow");
+	return false;
+}
+
 /* True when it may: else it is answered. */
 static bool may_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
 {
 	const struct fuse_ctx *caller = fuse_req_ctx(req);
 
+	if (!allowed(files, req, node))
+		return false;
 	if (node->fresh) {
 		int error = fresh_may_open(files, node, caller->uid, viewer);
 
