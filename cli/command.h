@@ -57,7 +57,8 @@ bool command_parse(const struct command *command, int argc, char **argv, struct 
 void command_print_help(const struct command *command);
 
 extern const struct command mount_command, unmount_command, check_command, reload_command;
-extern const struct command status_command, sweep_command;
+extern const struct command status_command, sweep_command, upgrade_command;
+extern const struct command worker_command, keeper_command, keeper_layout_command;
 extern const struct command leases_command, leases_revoke_command, leases_renew_command;
 extern const struct command integration_list_command, integration_policy_command;
 extern const struct command integration_test_command, dynamic_secret_list_command;

@@ -9,6 +9,7 @@ static const struct command *const commands[] = {
 	&mount_command,
 	&unmount_command,
 	&status_command,
+	&upgrade_command,
 	&leases_command,
 	&leases_revoke_command,
 	&leases_renew_command,
@@ -21,6 +22,14 @@ static const struct command *const commands[] = {
 	&dynamic_secret_list_command,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+/* What dsec runs itself as. Neither listed nor explained. */
+static const struct command *const own_commands[] = {
+	&worker_command,
+	&keeper_command,
+	&keeper_layout_command,
+};
+#define OWN_COMMANDS (sizeof(own_commands) / sizeof(own_commands[0]))
 
 static void print_overview(FILE *to)
 {
@@ -86,6 +95,14 @@ static int no_such_command(const char *word)
 	return STATUS_USAGE;
 }
 
+static const struct command *find_own(const char *word)
+{
+	for (size_t i = 0; i < OWN_COMMANDS; i++)
+		if (strcmp(own_commands[i]->name, word) == 0)
+			return own_commands[i];
+	return NULL;
+}
+
 static int help(int n, char *const *words)
 {
 	int matched;
@@ -118,6 +135,10 @@ static int run(int argc, char **argv)
 		return STATUS_FINE;
 	}
 	const struct command *command = find(argc - 1, argv + 1, &words);
+	if (!command) {
+		words = 1;
+		command = find_own(argv[1]);
+	}
 	if (!command)
 		return no_such_command(argv[1]);
 	if (!command_parse(command, argc - words, argv + words, &options, &status))

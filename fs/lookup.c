@@ -36,11 +36,9 @@ void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t
 	};
 
 	node_stat(node, &entry.attr);
-	node->lookups++;
-	if (fuse_reply_entry(req, &entry) < 0) { /* nobody received it, so nobody will forget it */
-		node->lookups--;
-		node_settle(&files->nodes, node);
-	}
+	node_looked_up(&files->nodes, node);
+	if (fuse_reply_entry(req, &entry) < 0) /* nobody received it, so nobody will forget it */
+		node_forgotten(&files->nodes, node, 1);
 }
 
 /* Of CONFIG@fresh: two files would be two leases, so only those of the whole config are there. */
@@ -187,15 +185,13 @@ void files_lookup(fuse_req_t req, fuse_ino_t folder_id, const char *name)
 		look_up_leased(files, req, folder, entry);
 }
 
-/* Counts of an earlier worker's lookups are not ours, so they may exceed what we know of. */
 static void forget(struct files *files, uint64_t id, uint64_t lookups)
 {
 	struct node *node = nodes_find(&files->nodes, id);
 
 	if (!node || id == NODE_ROOT)
 		return;
-	node->lookups -= lookups < node->lookups ? lookups : node->lookups;
-	node_settle(&files->nodes, node);
+	node_forgotten(&files->nodes, node, lookups);
 }
 
 void files_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups)
