@@ -26,6 +26,7 @@
 #include <sys/types.h>
 
 #include "api/api.h"
+#include "api/tokens.h"
 #include "lease/bucket.h"
 #include "lease/catalog.h"
 #include "lease/download.h"
@@ -40,6 +41,9 @@ struct api {
 	const struct clock *clock;
 	struct engine *engine;
 	struct catalog *catalog;
+	struct tokens *tokens; /* NULL: none are kept */
+	void (*token_event)(void *arg, const struct api_token_event *event);
+	void *token_event_arg;
 	bool has_admin_group;
 	gid_t admin_group;
 	int epoll_fd;
@@ -71,10 +75,15 @@ struct listener {
 	struct MHD_Daemon *daemon;
 	bool local; /* a Unix socket */
 	bool tls;
-	char *socket_path; /* its file, to be removed; NULL: none */
+	bool loopback; /* TCP on this machine alone: the Host header is looked at */
+	char host[CATALOG_HOST_MAX], port[8]; /* TCP: as configured */
+	char *socket_path;                    /* its file, to be removed; NULL: none */
 };
 
 int listener_open_unix(struct api *api, const char *path, struct dsec_error *err);
+int listener_open_tcp(struct api *api, const char *address, struct dsec_error *err);
+/* Is this what a client that means us would send as Host? NULL: none was sent. */
+bool listener_is_host(const struct listener *listener, const char *host);
 struct listener *listener_close(struct listener *listener);
 
 /* Clients (door.c). */
@@ -122,10 +131,15 @@ struct asker {
 	char id[PEER_ID_MAX]; /* "uid:1000", "token:…" */
 	struct lease_caller caller;
 	bool admin;
+	uint64_t token; /* its number; 0: none, it is whom the kernel names */
+	char project[CATALOG_NAME_MAX + 1], config[CATALOG_NAME_MAX + 1]; /* the token's */
 };
 
-/* Says who it is, or answers the call with what is wrong. */
+/* Says who it is; false: the call is answered with what is wrong, or will be. */
 bool asker_identify(struct call *call);
+void asker_token_id(char to[PEER_ID_MAX], const char *token_id);
+void asker_tell(const struct call *call, enum api_token_what what, const char *token_id,
+		const struct lease *lease);
 /* Sets call->config to one that this one may read; false when there is none, and then the call is
  * answered. The names may be NULL. */
 bool asker_find_config(struct call *call, const char *project, const char *config);
@@ -175,6 +189,7 @@ struct call {
 	const struct config *config; /* of the catalog; for routes that are about one */
 
 	struct answer answer;
+	struct timer delay;  /* a refusal that is held back */
 	struct order *order; /* what it waits for; NULL: nothing */
 	order_ready *ready;
 	/* What it was given for itself alone: its own when the answer was written, else revoked. */
@@ -244,6 +259,8 @@ struct visitor {
 	struct list link;
 	char id[PEER_ID_MAX];
 	struct bucket leases;
+	unsigned n_refused; /* in a row */
+	int64_t refused_at;
 };
 
 struct visitor *visitor_get(struct api *api, const char *id);
@@ -277,6 +294,9 @@ void route_revoke(struct call *call);
 void route_leases(struct call *call);
 void route_lease_revoke(struct call *call);
 void route_lease_renew(struct call *call);
+void route_tokens(struct call *call);
+void route_token_create(struct call *call);
+void route_token_revoke(struct call *call);
 void route_ping(struct call *call);
 void route_me(struct call *call);
 void route_metrics(struct call *call);

@@ -28,6 +28,9 @@ static const struct route {
 	{"GET", "/v3/dsec/leases", NEED_ADMIN, route_leases},
 	{"DELETE", "/v3/dsec/leases/*", NEED_NOTHING, route_lease_revoke},
 	{"POST", "/v3/dsec/leases/*/renew", NEED_NOTHING, route_lease_renew},
+	{"GET", "/v3/dsec/tokens", NEED_ADMIN, route_tokens},
+	{"POST", "/v3/dsec/tokens", NEED_ADMIN, route_token_create},
+	{"DELETE", "/v3/dsec/tokens/*", NEED_ADMIN, route_token_revoke},
 	{"GET", "/metrics", NEED_NOTHING, route_metrics},
 };
 
@@ -80,6 +83,13 @@ void router_handle(struct call *call)
 {
 	const struct route *route;
 
+	/* A name that some page has made point here says which page it was. */
+	if (!listener_is_host(call->client->listener, call_header(call, MHD_HTTP_HEADER_HOST))) {
+		answer_error(call, MHD_HTTP_MISDIRECTED_REQUEST,
+			     "the Host header names another server: this one is localhost or its "
+			     "address, with its port");
+		return;
+	}
 	if (!asker_identify(call))
 		return;
 	route = find_route(call);
