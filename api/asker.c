@@ -264,13 +264,15 @@ bool asker_need_admin(struct call *call)
 	return false;
 }
 
+/* Whose another one is, and whether it is, is not told. */
 bool asker_holds(struct call *call, const char *lease_id)
 {
 	if (call->asker.admin || issued_to(call->api, lease_id, call->asker.id))
 		return true;
-	answer_error(call, MHD_HTTP_FORBIDDEN,
-		     "this lease is not yours: whoever it was issued to, root, the daemon's user "
-		     "and members of api.admin_group may do this");
+	answer_error(call, MHD_HTTP_NOT_FOUND,
+		     "there is no lease %.36s of yours: it has ended, or it was issued to somebody "
+		     "else",
+		     lease_id);
 	return false;
 }
 
