@@ -265,6 +265,19 @@ struct scene *scene_free(struct scene *scene)
 	return NULL;
 }
 
+void scene_reload(struct scene *scene, const char *from, const char *to)
+{
+	char *configuration = alloc_copy(double_configuration);
+	struct catalog *last = scene->catalog;
+
+	memcpy(strstr(configuration, from), to, strlen(to));
+	scene->catalog = read_catalog(configuration);
+	api_reload(scene->api, scene->catalog);
+	catalog_unref(last);
+	free(configuration);
+	scene_run(scene);
+}
+
 void scene_run(struct scene *scene)
 {
 	for (int i = 0; i < ROUNDS; i++) {

@@ -52,6 +52,9 @@ extern const char double_configuration[]; /* app/dev: GREETING and the dynamic s
 struct scene *scene_new(const char *configuration);
 struct scene *scene_free(struct scene *scene);
 
+/* Another configuration: the present one with another text of the same length in it. */
+void scene_reload(struct scene *scene, const char *from, const char *to);
+
 /* Lets the API do what is there to do. */
 void scene_run(struct scene *scene);
 /* The same, with so much time passing, event by event. */
