@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "fs/fs.h"
+#include "fs/holders.h"
 #include "fs/message.h"
 #include "fs/node.h"
 #include "fs/queue.h"
@@ -43,6 +44,7 @@ struct files {
 	struct queue outbox; /* to it */
 	const struct clock *clock;
 	struct nodes nodes;
+	struct holders holders;
 	enum fs_first_open first_open;
 	bool probing; /* .dsec/.probe is there */
 	bool stopping;
@@ -120,6 +122,16 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info);
 void open_acquired(struct files *files, const struct message *message);
 /* Answers every kept OPEN of a node. */
 void open_fail(struct files *files, struct node *node, int error);
+
+/* fresh.c: CONFIG@fresh, a lease for each open file alone */
+
+/* A node of its own for each look at a file that needs leases. */
+void fresh_look_up(struct files *files, fuse_req_t req, const struct node *folder,
+		   const struct entry *entry);
+/* May this caller open the node? 0 or a positive errno. */
+int fresh_may_open(const struct files *files, struct node *node, uid_t uid, struct viewer *ret);
+/* Nobody has it open any more, or ever will: its leases end. */
+void fresh_end(struct files *files, struct node *node, const char *how);
 
 /* report.c */
 

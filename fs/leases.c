@@ -255,8 +255,8 @@ static const struct lease *choose(struct leases *leases, const struct lease_slot
 }
 
 bool leases_choose(struct leases *leases, const struct entry *entry, int64_t ttl_ms, uid_t uid,
-		   int64_t now_at, const struct lease *ret[CATALOG_DYNAMICS_MAX],
-		   int64_t *ret_until)
+		   const lease_holder holders[SCOPES], int64_t now_at,
+		   const struct lease *ret[CATALOG_DYNAMICS_MAX], int64_t *ret_until)
 {
 	const struct config *config = entry->config;
 	size_t n = 0;
@@ -269,7 +269,7 @@ bool leases_choose(struct leases *leases, const struct entry *entry, int64_t ttl
 			.config = config->name,
 			.secret = secret->name,
 			.ttl_ms = ttl_ms ? ttl_ms : secret->ttl_ms,
-			.holder = secret->scope == SCOPE_SHARED ? 0 : lease_holder_user(uid),
+			.holder = holders[secret->scope],
 		};
 		int64_t until = now_at;
 

@@ -12,12 +12,20 @@
 #include <string.h>
 
 #include "fs/fs_private.h"
+#include "lease/alloc.h"
 #include "lease/secret.h"
 
 static void count_open(const struct files *files, struct node *node)
 {
 	if (node->opens++ == 0)
 		node->open_since_at = files->clock->boottime_at(files->clock);
+}
+
+static void let_go(struct files *files, struct node *node)
+{
+	if (--node->opens == 0 && node->fresh)
+		fresh_end(files, node, "closed");
+	node_settle(&files->nodes, node);
 }
 
 /* Page cache kept: a node's bytes never change. fh is a number of its own for each open file, which
@@ -27,19 +35,38 @@ static void reply_open(struct files *files, fuse_req_t req, struct node *node)
 	struct fuse_file_info info = {.fh = ++files->last_id, .keep_cache = 1};
 
 	count_open(files, node);
-	if (fuse_reply_open(req, &info) < 0) { /* interrupted: no RELEASE will come */
-		node->opens--;
-		node_settle(&files->nodes, node);
-	}
+	if (fuse_reply_open(req, &info) < 0) /* interrupted: no RELEASE will come */
+		let_go(files, node);
 }
 
 static void open_leased(struct files *files, fuse_req_t req, struct node *node, uid_t uid)
 {
+	if (node->fresh) { /* no other read comes from its leases */
+		reply_open(files, req, node);
+		return;
+	}
+
 	int64_t now_at = files->clock->boottime_at(files->clock);
 
 	for (size_t i = 0; i < node->n_bindings; i++)
 		leases_remember(&files->nodes.leases, &node->bindings[i], uid, now_at);
 	reply_open(files, req, node);
+}
+
+/* With a sentence for .status and a line in the audit log. */
+static void refuse(struct files *files, fuse_req_t req, const struct node *node, int error,
+		   const char *reason)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	struct message *message = message_new(MESSAGE_REFUSED, 0);
+
+	message->tree = tree_ref(node->tree ? node->tree : files->nodes.tree);
+	message->entry = node->entry;
+	message->error = error;
+	message->text = alloc_copy(reason);
+	message->caller = (struct lease_caller){caller->uid, caller->gid, caller->pid};
+	message_send(&files->outbox, message);
+	fuse_reply_err(req, error);
 }
 
 /* Kept OPENs. */
@@ -49,11 +76,13 @@ static void abandon(struct files *files, struct node *node)
 	struct message *message = message_new(MESSAGE_ABANDON, 0);
 
 	message->acquire = node->acquire;
+	if (node->fresh)
+		message->holders[SCOPE_SHARED] = node->holder;
 	message_send(&files->outbox, message);
 	node->acquire = 0;
 }
 
-/* The lease goes on: the next reader finds it. */
+/* The lease goes on: the next reader finds it. A fresh one ends, for it has none. */
 static void interrupted(fuse_req_t req, void *data)
 {
 	struct kept *kept = data;
@@ -67,7 +96,8 @@ static void interrupted(fuse_req_t req, void *data)
 	node_settle(&files->nodes, node);
 }
 
-static void ask_engine(struct files *files, struct node *node, const struct fuse_ctx *caller)
+static void ask_engine(struct files *files, struct node *node, const struct fuse_ctx *caller,
+		       const struct viewer *viewer)
 {
 	struct message *message = message_new(MESSAGE_ACQUIRE, 0);
 
@@ -77,6 +107,7 @@ static void ask_engine(struct files *files, struct node *node, const struct fuse
 	message->tree = tree_ref(files->nodes.tree);
 	message->entry = node->entry;
 	message->ttl_ms = node->ttl_ms;
+	memcpy(message->holders, viewer->holders, sizeof(message->holders));
 	message->caller = (struct lease_caller){
 		.uid = caller->uid,
 		.gid = caller->gid,
@@ -85,16 +116,23 @@ static void ask_engine(struct files *files, struct node *node, const struct fuse
 	message_send(&files->outbox, message);
 }
 
-static void keep_open(struct files *files, fuse_req_t req, struct node *node)
+static void keep_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
 {
-	struct kept *kept = kept_new(files, req);
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	int error = node->fresh ? 0 : holders_watch(&files->holders, viewer, caller->pid);
 
+	if (error) {
+		refuse(files, req, node, error, viewer->reason);
+		return;
+	}
+
+	struct kept *kept = kept_new(files, req);
 	if (!kept)
 		return;
 	kept->node = node;
 	list_append(&node->waiters, &kept->link);
 	if (node->acquire == 0)
-		ask_engine(files, node, fuse_req_ctx(req));
+		ask_engine(files, node, caller, viewer);
 	/* Last: it calls back at once when the interrupt came first. */
 	fuse_req_interrupt_func(req, interrupted, kept);
 }
@@ -114,14 +152,15 @@ static void open_without_waiting(struct files *files, fuse_req_t req, struct nod
 	reply_open(files, req, node);
 }
 
-static void open_empty(struct files *files, fuse_req_t req, struct node *node, int flags)
+static void open_empty(struct files *files, fuse_req_t req, struct node *node,
+		       struct viewer *viewer, int flags)
 {
 	if (flags & O_NONBLOCK)
 		open_without_waiting(files, req, node);
 	else if (node->kind == NODE_EMPTY)
 		fuse_reply_err(req, ESTALE); /* the VFS looks its name up again */
 	else
-		keep_open(files, req, node);
+		keep_open(files, req, node, viewer);
 }
 
 void open_fail(struct files *files, struct node *node, int error)
@@ -139,6 +178,14 @@ void open_fail(struct files *files, struct node *node, int error)
 	node_settle(&files->nodes, node);
 }
 
+/* Its leases are there, and yet nobody is given them by this node. */
+static void open_fail_leased(struct files *files, struct node *node, int error)
+{
+	if (node->fresh)
+		fresh_end(files, node, "not handed out");
+	open_fail(files, node, error);
+}
+
 static void open_all(struct files *files, struct node *node)
 {
 	struct list waiters;
@@ -154,8 +201,7 @@ static void open_all(struct files *files, struct node *node)
 		kept_free(kept);
 		open_leased(files, req, node, uid);
 	}
-	node->opens--;
-	node_settle(&files->nodes, node);
+	let_go(files, node);
 }
 
 /* Content and size into the kernel, before any OPEN of this node has been answered. */
@@ -206,16 +252,16 @@ void open_acquired(struct files *files, const struct message *message)
 		return;
 	}
 	if (node->stale || !sort_leases(node->entry, message, leases)) {
-		open_fail(files, node, ESTALE);
+		open_fail_leased(files, node, ESTALE);
 		return;
 	}
 	node_bind(&files->nodes, node, leases);
 	if (node->error)
-		open_fail(files, node, node->error);
+		open_fail_leased(files, node, node->error);
 	else if (files->first_open == FS_FIRST_OPEN_STORE && store(files, node))
 		open_all(files, node);
 	else
-		open_fail(files, node, ESTALE);
+		open_fail_leased(files, node, node->fresh ? EIO : ESTALE);
 }
 
 /* The probe is served as an unleased file is, but for the engine. */
@@ -236,6 +282,47 @@ static void open_probe(struct files *files, fuse_req_t req, struct node *node)
 	reply_open(files, req, node);
 }
 
+/* A node of a holder that the caller is not. The holder may have ended, or have been forgotten,
+ * between the look at the name and this: so the VFS is made to look again, once. Who comes back to
+ * the same node has come by a way that does not ask for the name, and would read another's key. */
+static void refuse_foreign(struct files *files, fuse_req_t req, struct node *node,
+			   const struct viewer *viewer)
+{
+	pid_t tid = fuse_req_ctx(req)->pid;
+
+	if (viewer->error) {
+		refuse(files, req, node, viewer->error, viewer->reason);
+	} else if (node->refused != tid) {
+		node->refused = tid;
+		fuse_reply_err(req, ESTALE);
+	} else {
+		node->refused = 0;
+		refuse(files, req, node, EACCES,
+		       "its reader has come to another's file, by a bind mount of that one file "
+		       "or through /proc/PID/fd; bind-mount the folder, which gives each reader "
+		       "its own, or use scope shared");
+	}
+}
+
+/* True when it may: else it is answered. */
+static bool may_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+
+	if (node->fresh) {
+		int error = fresh_may_open(files, node, caller->uid, viewer);
+
+		if (error)
+			fuse_reply_err(req, error);
+		return error == 0;
+	}
+	holders_view(&files->holders, node->entry->scopes, caller->uid, caller->pid, viewer);
+	if (!viewer->error && node->holder == viewer->node)
+		return true;
+	refuse_foreign(files, req, node, viewer);
+	return false;
+}
+
 /* Requests. */
 
 void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
@@ -243,6 +330,7 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	struct files *files = files_of(req);
 	uid_t uid = fuse_req_ctx(req)->uid;
 	struct node *node = node_of(req, id); /* NULL: the request is gone */
+	struct viewer viewer;
 
 	if (!node)
 		return;
@@ -250,14 +338,14 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		fuse_reply_err(req, EROFS);
 	else if (!node_alive(node, files->clock->boottime_at(files->clock)))
 		fuse_reply_err(req, ESTALE);
-	else if (node->holder != 0 && node->holder != lease_holder_user(uid))
-		fuse_reply_err(req, EACCES); /* another's file, through /proc/PID/fd */
 	else if (node->error)
 		fuse_reply_err(req, node->error);
+	else if (!may_open(files, req, node, &viewer))
+		return;
 	else if (node->kind == NODE_PROBE)
 		open_probe(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
-		open_empty(files, req, node, info->flags);
+		open_empty(files, req, node, &viewer, info->flags);
 	else
 		open_leased(files, req, node, uid);
 }
@@ -320,8 +408,6 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	struct node *node = nodes_find(&files->nodes, id);
 
 	fuse_reply_err(req, 0);
-	if (!node || node->opens == 0)
-		return;
-	node->opens--;
-	node_settle(&files->nodes, node);
+	if (node && node->opens > 0)
+		let_go(files, node);
 }

@@ -20,6 +20,11 @@
 /* Requests in a row before messages are looked at again. */
 #define REQUESTS_A_TURN 64
 
+static uint64_t take_id(void *nodes)
+{
+	return nodes_take_id(nodes);
+}
+
 void files_init(struct files *files, const struct fs_options *options, struct tree *tree)
 {
 	uint64_t seed;
@@ -34,11 +39,13 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 	files->first_open = FS_FIRST_OPEN_ESTALE;
 	list_init(&files->questions);
 	nodes_init(&files->nodes, options->first_node_id, seed, tree, &files->outbox);
+	holders_init(&files->holders, seed, &files->outbox, take_id, &files->nodes);
 }
 
 void files_finish(struct files *files)
 {
 	nodes_finish(&files->nodes);
+	holders_finish(&files->holders);
 	free(files->state_folder);
 	free(files->config_file);
 }
@@ -142,6 +149,9 @@ void files_take(struct files *files, struct message *message)
 		message->kind = MESSAGE_HELD;
 		message_send(&files->outbox, message);
 		return;
+	case MESSAGE_HOLDER_ENDED:
+		holders_ended(&files->holders, message->holders[0]);
+		break;
 	case MESSAGE_TREE:
 		nodes_reload(&files->nodes, message->tree);
 		message->tree = NULL;

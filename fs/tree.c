@@ -100,7 +100,7 @@ static void lease_for(struct entry *file, uint64_t secrets)
 	file->secrets = secrets;
 	for (size_t i = 0; i < file->config->n_dynamics; i++)
 		if (secrets >> i & 1 && file->config->dynamics[i].scope != SCOPE_SHARED)
-			file->own = true;
+			file->scopes |= 1u << file->config->dynamics[i].scope;
 }
 
 static int fill_config(struct entry *folder, struct dsec_error *err)

@@ -71,8 +71,8 @@ struct tag {
 enum lease_scope {
 	SCOPE_SHARED,    /* one lease for all readers of the config */
 	SCOPE_USER,      /* one a uid */
-	SCOPE_CONTAINER, /* refused by this version, with a sentence */
-	SCOPE_PROCESS,   /* likewise */
+	SCOPE_CONTAINER, /* one a container or unit of systemd */
+	SCOPE_PROCESS,   /* one a process */
 	SCOPES,          /* how many there are */
 };
 
