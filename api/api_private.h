@@ -6,7 +6,7 @@
  *   door.c      clients from accept(2) on: who they are, how many, until they have said something
  *   exchange.c  one request on its way from libmicrohttpd to its handler, and the answer back
  *   router.c    which handler
- *   who.c       who asks, and what he may; visitor.c how often
+ *   asker.c       who asks, and what he may; visitor.c how often
  *   order.c     leases that a request waits for
  *   issued.c    whose the leases are that were answered
  *   answer.c    answers and errors
@@ -26,6 +26,7 @@
 #include <sys/types.h>
 
 #include "api/api.h"
+#include "api/tokens.h"
 #include "lease/bucket.h"
 #include "lease/catalog.h"
 #include "lease/download.h"
@@ -40,6 +41,9 @@ struct api {
 	const struct clock *clock;
 	struct engine *engine;
 	struct catalog *catalog;
+	struct tokens *tokens; /* NULL: none are kept */
+	void (*token_event)(void *arg, const struct api_token_event *event);
+	void *token_event_arg;
 	bool has_admin_group;
 	gid_t admin_group;
 	int epoll_fd;
@@ -71,10 +75,15 @@ struct listener {
 	struct MHD_Daemon *daemon;
 	bool local; /* a Unix socket */
 	bool tls;
-	char *socket_path; /* its file, to be removed; NULL: none */
+	bool loopback; /* TCP on this machine alone: the Host header is looked at */
+	char host[CATALOG_HOST_MAX], port[8]; /* TCP: as configured */
+	char *socket_path;                    /* its file, to be removed; NULL: none */
 };
 
 int listener_open_unix(struct api *api, const char *path, struct dsec_error *err);
+int listener_open_tcp(struct api *api, const char *address, struct dsec_error *err);
+/* Is this what a client that means us would send as Host? NULL: none was sent. */
+bool listener_is_host(const struct listener *listener, const char *host);
 struct listener *listener_close(struct listener *listener);
 
 /* Clients (door.c). */
@@ -116,24 +125,29 @@ void client_unwatch(struct client *client);
 bool client_is_gone(const struct client *client);
 struct client *client_close(struct client *client); /* one that libmicrohttpd does not have */
 
-/* Who asks (who.c). */
+/* Who asks (asker.c). */
 
-struct who {
+struct asker {
 	char id[PEER_ID_MAX]; /* "uid:1000", "token:…" */
 	struct lease_caller caller;
 	bool admin;
+	uint64_t token; /* its number; 0: none, it is whom the kernel names */
+	char project[CATALOG_NAME_MAX + 1], config[CATALOG_NAME_MAX + 1]; /* the token's */
 };
 
-/* Says who it is, or answers the call with what is wrong. */
-bool who_identify(struct call *call);
+/* Says who it is; false: the call is answered with what is wrong, or will be. */
+bool asker_identify(struct call *call);
+void asker_token_id(char to[PEER_ID_MAX], const char *token_id);
+void asker_tell(const struct call *call, enum api_token_what what, const char *token_id,
+		const struct lease *lease);
 /* Sets call->config to one that this one may read; false when there is none, and then the call is
  * answered. The names may be NULL. */
-bool who_find_config(struct call *call, const char *project, const char *config);
-bool who_need_admin(struct call *call); /* likewise */
+bool asker_find_config(struct call *call, const char *project, const char *config);
+bool asker_need_admin(struct call *call); /* likewise */
 /* May this one end and renew the lease? False: the call is answered. */
-bool who_holds(struct call *call, const char *lease_id);
+bool asker_holds(struct call *call, const char *lease_id);
 /* Whose its shared leases are, by their scope. */
-lease_holder who_holder(const struct call *call, enum lease_scope scope);
+lease_holder asker_holder(const struct call *call, enum lease_scope scope);
 
 /* Requests (exchange.c). */
 
@@ -170,11 +184,12 @@ struct call {
 	bool suspended; /* libmicrohttpd waits for us */
 	bool gone;      /* nobody waits for the answer */
 
-	struct who who;
+	struct asker asker;
 	struct catalog *catalog;
 	const struct config *config; /* of the catalog; for routes that are about one */
 
 	struct answer answer;
+	struct timer delay;  /* a refusal that is held back */
 	struct order *order; /* what it waits for; NULL: nothing */
 	order_ready *ready;
 	/* What it was given for itself alone: its own when the answer was written, else revoked. */
@@ -244,6 +259,8 @@ struct visitor {
 	struct list link;
 	char id[PEER_ID_MAX];
 	struct bucket leases;
+	unsigned n_refused; /* in a row */
+	int64_t refused_at;
 };
 
 struct visitor *visitor_get(struct api *api, const char *id);
@@ -277,6 +294,9 @@ void route_revoke(struct call *call);
 void route_leases(struct call *call);
 void route_lease_revoke(struct call *call);
 void route_lease_renew(struct call *call);
+void route_tokens(struct call *call);
+void route_token_create(struct call *call);
+void route_token_revoke(struct call *call);
 void route_ping(struct call *call);
 void route_me(struct call *call);
 void route_metrics(struct call *call);

@@ -33,6 +33,7 @@ static void call_free(struct call *call)
 	forget_handed(call);
 	download_finish(&call->answer.body);
 	catalog_unref(call->catalog);
+	timer_disarm(&call->api->timers, &call->delay);
 	secret_wipe(call->body, call->size);
 	free(call->body);
 	free(call->detail);
@@ -179,6 +180,7 @@ void exchange_answered(struct call *call)
 void exchange_gone(struct call *call)
 {
 	call->gone = true;
+	timer_disarm(&call->api->timers, &call->delay);
 	order_leave(call);
 	resume(call);
 }
@@ -197,8 +199,10 @@ void exchange_completed(void *arg, struct MHD_Connection *connection, void **req
 	bool sent =
 		code == MHD_REQUEST_TERMINATED_COMPLETED_OK && call->answer.status == MHD_HTTP_OK;
 	for (size_t i = 0; i < call->n_handed; i++) {
+		if (sent && call->asker.token)
+			asker_tell(call, API_TOKEN_USED, call->asker.id, call->handed[i]);
 		if (sent)
-			issued_add(call->api, call->handed[i], call->who.id);
+			issued_add(call->api, call->handed[i], call->asker.id);
 		else
 			engine_revoke(call->api->engine, call->handed[i]->id, &ignored);
 	}

@@ -19,7 +19,7 @@ static bool find_secret(struct call *call, const json_t *body, size_t *ret_index
 {
 	const char *name = member(body, "dynamic_secret");
 
-	if (!who_find_config(call, member(body, "project"), member(body, "config")))
+	if (!asker_find_config(call, member(body, "project"), member(body, "config")))
 		return false;
 	if (!name) {
 		answer_error(call, MHD_HTTP_BAD_REQUEST, "say which dynamic_secret");
@@ -109,7 +109,7 @@ static void revoke_lease(struct call *call, const char *id)
 
 	if (!id)
 		answer_error(call, MHD_HTTP_BAD_REQUEST, "the body has to be %s", REVOKE_EXAMPLE);
-	else if (!who_holds(call, id))
+	else if (!asker_holds(call, id))
 		return;
 	else if (engine_revoke(call->api->engine, id, &err) < 0)
 		answer_failure(call, &err);

@@ -22,7 +22,7 @@ void route_lease_revoke(struct call *call)
 	const char *id = lease_id(call);
 	struct dsec_error err;
 
-	if (!id || !who_holds(call, id))
+	if (!id || !asker_holds(call, id))
 		return;
 	if (engine_revoke(call->api->engine, id, &err) < 0)
 		answer_failure(call, &err);
@@ -37,7 +37,7 @@ void route_lease_renew(struct call *call)
 	json_int_t ttl_sec = 0;
 	struct dsec_error err;
 
-	if (!id || !who_holds(call, id))
+	if (!id || !asker_holds(call, id))
 		return;
 	json_t *body = call_body(call, example);
 	if (!body)

@@ -13,10 +13,10 @@ void route_me(struct call *call)
 
 	clock_iso(now, call->api->clock->calendar_ms(call->api->clock));
 	answer_json(call, MHD_HTTP_OK,
-		    json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:{s:s,s:s},s:b}", "slug", call->who.id,
-			      "name", call->who.id, "created_at", now, "last_seen_at", now, "type",
-			      "user", "token_preview", "", "workplace", "slug", "dsec", "name",
-			      "dsec", "success", 1));
+		    json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:{s:s,s:s},s:b}", "slug", call->asker.id,
+			      "name", call->asker.id, "created_at", now, "last_seen_at", now,
+			      "type", "user", "token_preview", "", "workplace", "slug", "dsec",
+			      "name", "dsec", "success", 1));
 }
 
 void route_metrics(struct call *call)

@@ -64,7 +64,7 @@ static void give_up(struct order *order, const char *reason)
 
 	order_free(order);
 	if (holder)
-		engine_release(engine, holder, reason);
+		engine_end_holder(engine, holder, reason);
 }
 
 /* The call, which no longer waits, has its leases, or the error. */
@@ -157,7 +157,7 @@ static struct order *order_new(struct call *call, uint64_t secrets, int64_t ttl_
 	struct order *order = alloc_zeroed(1, sizeof(*order));
 
 	order->api = api;
-	snprintf(order->who, sizeof(order->who), "%s", call->who.id);
+	snprintf(order->who, sizeof(order->who), "%s", call->asker.id);
 	order->project = alloc_copy(call->config->project);
 	order->config = alloc_copy(call->config->name);
 	order->secrets = secrets;
@@ -178,12 +178,12 @@ static void start(struct order *order, struct call *call)
 		.config = order->config,
 		.secrets = order->secrets,
 		.ttl_ms = order->ttl_ms,
-		.caller = call->who.caller,
+		.caller = call->asker.caller,
 	};
 
 	for (int scope = 0; scope < SCOPES; scope++)
 		request.holders[scope] =
-			order->own ? order->holder : who_holder(call, (enum lease_scope)scope);
+			order->own ? order->holder : asker_holder(call, (enum lease_scope)scope);
 	order->starting = true;
 	attach(order, call);
 	order->ticket = engine_acquire(order->api->engine, &request, acquired, order);
@@ -198,7 +198,7 @@ static struct order *find_parked(const struct call *call, uint64_t secrets, int6
 		struct order *order = container_of(at, struct order, link);
 
 		if (!order->call && !order->ended && order->secrets == secrets &&
-		    order->ttl_ms == ttl_ms && strcmp(order->who, call->who.id) == 0 &&
+		    order->ttl_ms == ttl_ms && strcmp(order->who, call->asker.id) == 0 &&
 		    strcmp(order->project, call->config->project) == 0 &&
 		    strcmp(order->config, call->config->name) == 0)
 			return order;
@@ -209,7 +209,7 @@ static struct order *find_parked(const struct call *call, uint64_t secrets, int6
 /* One that leases for itself at every breath would use up what all are allowed. */
 static bool too_often(struct call *call)
 {
-	struct visitor *visitor = visitor_get(call->api, call->who.id);
+	struct visitor *visitor = visitor_get(call->api, call->asker.id);
 
 	if (bucket_take(&visitor->leases, api_now(call->api)))
 		return false;

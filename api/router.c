@@ -28,6 +28,9 @@ static const struct route {
 	{"GET", "/v3/dsec/leases", NEED_ADMIN, route_leases},
 	{"DELETE", "/v3/dsec/leases/*", NEED_NOTHING, route_lease_revoke},
 	{"POST", "/v3/dsec/leases/*/renew", NEED_NOTHING, route_lease_renew},
+	{"GET", "/v3/dsec/tokens", NEED_ADMIN, route_tokens},
+	{"POST", "/v3/dsec/tokens", NEED_ADMIN, route_token_create},
+	{"DELETE", "/v3/dsec/tokens/*", NEED_ADMIN, route_token_revoke},
 	{"GET", "/metrics", NEED_NOTHING, route_metrics},
 };
 
@@ -68,10 +71,10 @@ static bool has_what_it_needs(struct call *call, enum need need)
 	case NEED_NOTHING:
 		return true;
 	case NEED_CONFIG:
-		return who_find_config(call, call_parameter(call, "project"),
-				       call_parameter(call, "config"));
+		return asker_find_config(call, call_parameter(call, "project"),
+					 call_parameter(call, "config"));
 	case NEED_ADMIN:
-		return who_need_admin(call);
+		return asker_need_admin(call);
 	}
 	return false;
 }
@@ -80,7 +83,14 @@ void router_handle(struct call *call)
 {
 	const struct route *route;
 
-	if (!who_identify(call))
+	/* A name that some page has made point here says which page it was. */
+	if (!listener_is_host(call->client->listener, call_header(call, MHD_HTTP_HEADER_HOST))) {
+		answer_error(call, MHD_HTTP_MISDIRECTED_REQUEST,
+			     "the Host header names another server: this one is localhost or its "
+			     "address, with its port");
+		return;
+	}
+	if (!asker_identify(call))
 		return;
 	route = find_route(call);
 	if (!route)

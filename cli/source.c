@@ -130,10 +130,6 @@ static int folder_of(char to[PATH_MAX], const struct source *source,
 	if (n >= PATH_MAX)
 		return dsec_error_set(err, DSEC_ERROR_INVALID, "the path of %s/%s is too long",
 				      source->names.project, source->names.config);
-	if (choice->own && mounted->above[0] && access(to, F_OK) < 0 && errno == ENOENT) {
-		const struct source_choice shared = {.ttl_ms = choice->ttl_ms}; /* TEMPORARY */
-		return folder_of(to, source, &shared, err);
-	}
 	return 0;
 }
 

@@ -206,11 +206,6 @@ void engine_refused(struct engine *engine, const char *project, const char *conf
  * nobody else is to be given is given up or revoked. */
 void engine_abandon(struct engine *engine, uint64_t ticket);
 
-/* Whoever the leases of a holder were for (HOLDER_OPEN, HOLDER_CLIENT) does not want them, or never
- * got them: those that are there are revoked, those that are being made are given up, and nobody
- * else gets either. */
-void engine_release(struct engine *engine, lease_holder holder, const char *reason);
-
 /* Ending and changing. */
 
 /* The holder is no more, and its leases end with it, whatever state they are in. Not for holder 0.

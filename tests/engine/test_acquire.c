@@ -222,32 +222,6 @@ static void aws_quota_is_not_our_limit_but_the_same_errno(void **state)
 	assert_string_equal(reader.err.code, "LimitExceeded");
 }
 
-/* At every moment between the wish and the lease. */
-static void a_released_holder_leaves_no_user(void **state)
-{
-	struct fixture *fixture = *state;
-
-	for (int64_t after_ms = 0; after_ms <= 20 * SECOND_MS; after_ms += 200) {
-		struct reader kept, released;
-
-		fixture_read_as(fixture, &kept, "few", 1, 0, 1);
-		fixture_read_as(fixture, &released, "few", 1, 0, 2);
-		fixture_run(fixture, after_ms);
-		if (!released.answered)
-			engine_abandon(fixture->engine, released.ticket);
-		engine_release(fixture->engine, lease_holder_user(2), "released");
-		fixture_run(fixture, 3 * MINUTE_MS);
-		assert_non_null(kept.lease);
-		assert_int_equal(fixture->cloud.n_users, 1);
-		assert_string_equal(fixture_only_user(fixture)->name, kept.lease->user);
-		reader_finish(&kept);
-		reader_finish(&released);
-		engine_release(fixture->engine, lease_holder_user(1), "released");
-		fixture_run(fixture, 3 * MINUTE_MS);
-		assert_int_equal(fixture->cloud.n_users, 0);
-	}
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -261,7 +235,6 @@ int main(void)
 		TEST(another_ttl_is_another_lease),
 		TEST(one_reader_too_many_is_refused_not_kept),
 		TEST(aws_quota_is_not_our_limit_but_the_same_errno),
-		TEST(a_released_holder_leaves_no_user),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
