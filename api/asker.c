@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 
 #include "api/api_private.h"
+#include "lease/owner.h"
 #include "lease/secret.h"
 
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
@@ -36,7 +37,7 @@ static bool is_ours(const struct client *client)
 {
 	uid_t uid = client->peer.caller.uid;
 
-	return client->peer.local && uid != (uid_t)-1 && (uid == 0 || uid == geteuid());
+	return client->peer.local && uid != (uid_t)-1 && (uid == 0 || uid == owner_uid());
 }
 
 static void identify_peer(struct call *call)

@@ -94,13 +94,17 @@ int download_chosen(struct download_key **ret, size_t *ret_n, const struct confi
 int download_needs(uint64_t *ret, const struct config *config, const struct download_choice *choice,
 		   struct dsec_error *err);
 
-/* A growing buffer that is wiped when it moves and when it is freed. */
+/* A growing buffer of scratch memory (scratch.h), wiped when it moves and when it is freed. It
+ * cannot be given to /dev/fuse, nor to free(). */
 struct download {
 	char *bytes;
 	size_t n, size; /* used, and there */
 	bool failed;    /* memory was short, or the text grew past DOWNLOAD_SIZE_MAX */
 };
 void download_finish(struct download *download); /* wipes and frees; NULL-safe on the bytes */
+
+/* Plain text, as it is. A failure shows in to->failed, too. */
+int download_text(struct download *to, const char *text);
 
 /* One key's value, raw, no newline. leases is indexed like config->dynamics; only what the key
  * needs may be set, the rest NULL. 0 or -ENOMEM. */
@@ -116,9 +120,8 @@ int download_render(struct download *to, const struct config *config,
 int download_render_as(struct download *to, const struct config *config,
 		       const struct lease *const *leases, const struct download_choice *choice);
 
-/* For whoever writes JSON around values: text as it is, and texts and values as the inside of a
- * JSON string. Failures show in to->failed. */
-void download_text(struct download *to, const char *text);
+/* For whoever writes JSON around values: texts and values as the inside of a JSON string. Failures
+ * show in to->failed. */
 void download_json_text(struct download *to, const char *text);
 void download_json_value(struct download *to, const struct config *config,
 			 const struct download_key *key, const struct lease *const *leases);

@@ -1,5 +1,5 @@
 /*
- * download_render.c: values and whole downloads as bytes.
+ * download_render.c: values and whole downloads as bytes, in memory as the secrets' own.
  *
  * A secret has to be escaped on its way into the text, and may lie nowhere but in the buffer, which
  * is wiped: it is copied to the free end of the buffer and escaped from there towards the front.
@@ -11,6 +11,7 @@
 
 #include "lease/clock.h"
 #include "lease/download_names.h"
+#include "lease/scratch.h"
 #include "lease/secret.h"
 
 #define ESCAPED_MAX     6 /* bytes that one byte of a value may become: \u001f */
@@ -20,13 +21,11 @@
 
 void download_finish(struct download *download)
 {
-	secret_wipe(download->bytes, download->size);
-	free(download->bytes);
+	scratch_free(download->bytes, download->size);
 	*download = (struct download){0};
 }
 
-/* Makes room for `more` bytes behind the n that are there. realloc would leave the old bytes behind
- * unwiped. */
+/* Makes room for `more` bytes behind the n that are there. */
 static bool reserve(struct download *to, size_t more)
 {
 	if (to->failed)
@@ -37,15 +36,14 @@ static bool reserve(struct download *to, size_t more)
 	size_t size = to->size ? to->size : BUFFER_SIZE_MIN;
 	while (size - to->n < more)
 		size *= 2;
-	char *bytes = malloc(size);
+	char *bytes = scratch_new(&size);
 	if (!bytes) {
 		to->failed = true;
 		return false;
 	}
 	if (to->n > 0)
 		memcpy(bytes, to->bytes, to->n);
-	secret_wipe(to->bytes, to->size);
-	free(to->bytes);
+	scratch_free(to->bytes, to->size);
 	to->bytes = bytes;
 	to->size = size;
 	return true;
@@ -244,6 +242,12 @@ static void put_value(struct download *to, const struct config *config,
 	}
 }
 
+int download_text(struct download *to, const char *text)
+{
+	put_text(to, text, escape_raw);
+	return result(to);
+}
+
 int download_value(struct download *to, const struct config *config, const struct download_key *key,
 		   const struct lease *const *leases)
 {
@@ -372,11 +376,6 @@ int download_render(struct download *to, const struct config *config,
 }
 
 /* For whoever writes JSON around values. */
-
-void download_text(struct download *to, const char *text)
-{
-	put_text(to, text, escape_raw);
-}
 
 void download_json_text(struct download *to, const char *text)
 {
