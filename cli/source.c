@@ -422,9 +422,8 @@ static int get_as_it_is(struct download *ret, struct source_lease *lease,
 	int r = ask_socket(&answer, source, choice, choice->download.format, err);
 	if (r < 0)
 		return r;
-	ret->bytes = answer.text;
-	ret->n = ret->size = answer.n;
-	answer.text = NULL;
+	if (values_append(ret, answer.text ? answer.text : "", answer.n) < 0)
+		return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "no memory for secrets is left");
 	return 0;
 }
 
