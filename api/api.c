@@ -46,6 +46,8 @@ static struct api *api_new(const struct api_options *options)
 	list_init(&api->clients);
 	list_init(&api->orders);
 	list_init(&api->visitors);
+	list_init(&api->watchers);
+	list_init(&api->shared);
 	table_init(&api->visitors_by_id, random_seed(api->clock));
 	table_init(&api->issued_by_lease, random_seed(api->clock));
 	api->clock->random_bytes(api->clock, api->etag_key, sizeof(api->etag_key));
@@ -108,14 +110,17 @@ void api_reload(struct api *api, struct catalog *catalog)
 	/* A group that was there when the file was checked. */
 	find_group(api, catalog->api_admin_group, &ignored);
 	catalog_unref(last);
+	watch_reload(api);
 }
 
 void api_lease(struct api *api, enum lease_event event, const struct lease *lease)
 {
-	if (event != LEASE_ENDED)
-		return;
-	order_lease_ended(api, lease);
-	issued_remove(api, lease);
+	if (event == LEASE_GONE)
+		return; /* it ended before */
+	if (event == LEASE_ENDED)
+		order_lease_ended(api, lease);
+	issued_lease(api, event, lease);
+	watch_lease(api, event, lease);
 }
 
 int api_fd(const struct api *api)
@@ -177,6 +182,7 @@ struct api *api_stop(struct api *api)
 	list_each (at, &api->listeners)
 		listener_close(container_of(at, struct listener, link));
 	orders_free(api);
+	watch_free(api);
 	issued_free(api);
 	visitors_free(api);
 	tokens_close(api->tokens);

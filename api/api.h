@@ -17,6 +17,7 @@
  *   /v3/configs/config/secrets/names
  *   POST /v3/configs/config/dynamic_secrets/dynamic_secret/leases
  *   DELETE /v3/configs/config/dynamic_secrets/dynamic_secret/leases/lease
+ *   /v3/configs/config/secrets/watch       server-sent events
  *   /v3/configs/config/ping
  *   /v3/me
  * dsec's:
@@ -24,6 +25,8 @@
  *   DELETE /v3/dsec/leases/ID              revokes it: whoever holds it, or an administrator
  *   POST /v3/dsec/leases/ID/renew          {"ttl_sec":N}: its end moves to N seconds from now, at
  * most to its last possible end
+ *   /v3/dsec/credentials/PROJECT/CONFIG/NAME   the shared lease of a dynamic secret, as AWS's SDKs
+ *                                          ask for container credentials
  *   /v3/dsec/tokens                        {"tokens":[{"slug":ID,"project":…,"config":…,…}]}
  *   POST /v3/dsec/tokens                   {"project":…,"config":…,"ttl_sec":N}, the last optional:
  *                                          {"token":"dp.st.…","slug":ID,…}
@@ -54,12 +57,17 @@
 #define API_SILENT_MS            10000 /* to begin to ask */
 #define API_ASKING_MS            10000 /* to have asked */
 #define API_ANSWERING_MS         60000 /* to be answered, and to take the answer */
+#define API_UNFRAMED_MS          1000  /* from the head of an SDK's revocation to its body */
 #define API_CONNECTION_TIMEOUT_S 10u   /* without a byte, while it asks or is answered */
 
 /* Doppler's clients give up after ten seconds: before that they are told to ask again. */
 #define API_ANSWER_MS 9000
 /* For so long a lease that was made for one that was told so waits for him. */
 #define API_PARKED_MS 30000
+
+#define API_PING_MS            15000 /* between two signs of life to one that watches */
+#define API_WATCHERS_MAX       64u
+#define API_WATCHERS_ASKER_MAX 16u /* of one token or one user */
 
 #define API_LEASES_A_MINUTE 60   /* of its own, for one token or one user */
 #define API_VISITORS_MAX    1024 /* of whom it is known how many they had */

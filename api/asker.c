@@ -8,8 +8,8 @@
 #include <openssl/evp.h>
 
 #include "api/api_private.h"
-#include "lease/owner.h"
 #include "lease/secret.h"
+#include "lease/owner.h"
 
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 #define TOKEN_HOLDERS   (UINT64_C(1) << 40)
@@ -265,13 +265,15 @@ bool asker_need_admin(struct call *call)
 	return false;
 }
 
+/* Whose another one is, and whether it is, is not told. */
 bool asker_holds(struct call *call, const char *lease_id)
 {
 	if (call->asker.admin || issued_to(call->api, lease_id, call->asker.id))
 		return true;
-	answer_error(call, MHD_HTTP_FORBIDDEN,
-		     "this lease is not yours: whoever it was issued to, root, the daemon's user "
-		     "and members of api.admin_group may do this");
+	answer_error(call, MHD_HTTP_NOT_FOUND,
+		     "there is no lease %.36s of yours: it has ended, or it was issued to somebody "
+		     "else",
+		     lease_id);
 	return false;
 }
 

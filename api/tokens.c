@@ -276,6 +276,17 @@ const struct token *tokens_check(struct tokens *tokens, const char *text, size_t
 	return found;
 }
 
+const struct token *tokens_find(const struct tokens *tokens, uint64_t number)
+{
+	list_each (at, &tokens->all) {
+		const struct token *token = container_of(at, struct token, link);
+
+		if (token->number == number)
+			return token;
+	}
+	return NULL;
+}
+
 static json_t *json_time(int64_t ms)
 {
 	char text[CLOCK_ISO_MAX];

@@ -50,6 +50,8 @@ int tokens_revoke(struct tokens *tokens, const char *id, struct dsec_error *err)
 /* The token that this text is, or NULL. It takes the same time for every text of one length. */
 const struct token *tokens_check(struct tokens *tokens, const char *text, size_t n);
 
+const struct token *tokens_find(const struct tokens *tokens, uint64_t number); /* or NULL */
+
 /* [{"slug":ID,"project":…,"config":…,"created_at":…,"expires_at":…|null,"last_seen_at":…|null}] */
 json_t *tokens_list(const struct tokens *tokens);
 json_t *token_json(const struct token *token);
