@@ -227,25 +227,24 @@ static void remove_socket(void *arg, const char *path)
 		log_line(LOG_WARNING, "%s is left: %s", path, strerror(-r));
 }
 
-/* The socket of the configuration has to be there. The default one is a convenience: another daemon
- * may have it. */
+/* Where the configuration says it has to be possible to listen. The default socket is a
+ * convenience: another daemon may have it. */
 static int start_api(struct daemon *daemon, struct dsec_error *err)
 {
-	const struct catalog *catalog = daemon->catalog;
-	struct api_options options = {
+	char path[PATH_MAX];
+	const struct api_options options = {
 		.clock = &system_clock,
 		.catalog = daemon->catalog,
+		.state_folder = daemon->options.state->folder,
 		.remove = remove_socket,
 		.remove_arg = daemon->options.door,
 	};
-	const char *configured = catalog_api_socket(catalog);
-	char path[PATH_MAX];
 	struct dsec_error unusable;
 
-	options.socket_path = configured ? configured : path;
-	if (configured)
-		return api_start(&daemon->api, &options, err);
-	if (paths_socket(path, &unusable) < 0 || api_start(&daemon->api, &options, &unusable) < 0)
+	int r = api_start(&daemon->api, &options, err);
+	if (r < 0 || catalog_api_socket(daemon->catalog))
+		return r;
+	if (paths_socket(path, &unusable) < 0 || api_listen_unix(daemon->api, path, &unusable) < 0)
 		log_line(LOG_NOTICE, "'dsec leases' will not reach this daemon: %s",
 			 unusable.message);
 	return 0;
@@ -337,7 +336,7 @@ static int open_enclosed(struct daemon *daemon, struct recalled *recalled, bool 
 	if (r == 0)
 		r = start_engine(daemon, recalled, err);
 	if (r == 0 && daemon->api)
-		api_serve(daemon->api, daemon->engine);
+		r = api_serve(daemon->api, daemon->engine, err);
 	if (r == 0)
 		r = start_fs(daemon, err);
 	if (r == 0)

@@ -121,6 +121,11 @@ struct node *nodes_find(const struct nodes *nodes, uint64_t id)
 	return at ? container_of(at, struct node, by_id) : NULL;
 }
 
+uint64_t nodes_take_id(struct nodes *nodes)
+{
+	return atomic_fetch_add(&nodes->shared->last_node, 1) + 1;
+}
+
 static void show_entry(struct node *node)
 {
 	node->mode = node->entry->mode;
@@ -292,6 +297,8 @@ void node_write(struct nodes *nodes, struct node *node)
 		.content = node->content,
 		.n_bindings = (uint32_t)node->n_bindings,
 		.name_n = node->name ? (uint32_t)strlen(node->name) : 0,
+		.fresh = node->fresh,
+		.opener = node->opener,
 	};
 
 	write_bindings(node, bindings);
@@ -387,8 +394,7 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 	}
 	if (is_variant(key) && nodes->n_variants >= NODES_VARIANTS_MAX)
 		return NULL;
-	node = node_new(nodes, atomic_fetch_add(&nodes->shared->last_node, 1) + 1, key->kind,
-			key->entry);
+	node = node_new(nodes, nodes_take_id(nodes), key->kind, key->entry);
 	node->folder = key->folder;
 	node->ttl_ms = key->ttl_ms;
 	node->holder = key->holder;
@@ -469,6 +475,11 @@ static void lease_ended(void *arg, void *owner)
 	node_retire(arg, node);
 }
 
+bool nodes_open(const struct nodes *nodes, const char *lease_id)
+{
+	return nodes_hold(nodes, lease_id, INT64_MAX);
+}
+
 bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at)
 {
 	const struct held *held = leases_find(&nodes->leases, lease_id);
@@ -498,9 +509,9 @@ static bool same_bytes(const struct node *node, const struct entry *entry)
 	case NODE_STATIC:
 		return entry->secrets == 0 && entry->content == node->entry->content;
 	case NODE_UNLEASED:
-		return entry->secrets != 0 && entry->own == node->entry->own;
+		return entry->secrets != 0 && entry->scopes == node->entry->scopes;
 	case NODE_LEASED: /* a whole config has static secrets in it, which may have changed */
-		return entry->secrets != 0 && entry->own == node->entry->own &&
+		return entry->secrets != 0 && entry->scopes == node->entry->scopes &&
 		       entry->kind != ENTRY_FORMAT;
 	case NODE_EMPTY:
 	case NODE_REPORT:

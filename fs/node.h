@@ -62,8 +62,9 @@ struct node {
 	struct list in_variants;   /* FOLDER: of a made-up name */
 	int64_t ttl_ms;            /* what its readers ask for; 0: each secret's own */
 	lease_holder holder;       /* 0, or the only one who may open it */
-	bool fresh;   /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
-	uid_t opener; /* a fresh file that is leased, or about to be: for whom */
+	bool fresh;    /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
+	uid_t opener;  /* a fresh file that is leased, or about to be: for whom */
+	pid_t refused; /* the thread that was sent to look its name up again */
 
 	/* What stat(2) shows. */
 	mode_t mode;
@@ -112,6 +113,9 @@ void nodes_restore(struct nodes *nodes);
 
 void nodes_finish(struct nodes *nodes); /* frees all, whatever the kernel holds */
 
+/* A number that is never used twice in the life of the mount. */
+uint64_t nodes_take_id(struct nodes *nodes);
+
 struct node *nodes_find(const struct nodes *nodes, uint64_t id); /* NULL: unknown */
 
 /* What a node is for; what does not apply is zero. */
@@ -157,6 +161,9 @@ void node_settle(struct nodes *nodes, struct node *node);
 
 /* Somebody who keeps a file open for so long holds its lease; a read does not take so long. */
 #define NODE_HOLD_MS 1000
+
+/* Has anybody a file of that lease open? */
+bool nodes_open(const struct nodes *nodes, const char *lease_id);
 
 /* Does somebody hold that lease? */
 bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at);

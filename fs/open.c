@@ -22,6 +22,7 @@ static void count_open(const struct files *files, struct node *node)
 		node->open_since_at = files->clock->boottime_at(files->clock);
 }
 
+/* One of those who had it open has let go. */
 static void let_go(struct files *files, struct node *node)
 {
 	if (--node->opens == 0 && node->fresh)
@@ -61,14 +62,23 @@ static void open_leased(struct files *files, fuse_req_t req, struct node *node, 
 	reply_open(files, req, node, origin);
 }
 
-/* Kept OPENs. */
-
-/* Leases that nobody else is ever given. */
-static void ask_for_fresh(struct message *message, const struct node *node)
+/* With a sentence for .status and a line in the audit log. */
+static void refuse(struct files *files, fuse_req_t req, const struct node *node, int error,
+		   const char *reason)
 {
-	for (int scope = 0; scope < SCOPES; scope++)
-		message->holders[scope] = node->holder;
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	struct message *message = message_new(MESSAGE_REFUSED, 0);
+
+	message->tree = tree_ref(node->tree ? node->tree : files->nodes.tree);
+	message->entry = node->entry;
+	message->error = error;
+	message->text = alloc_copy(reason);
+	message->caller = (struct lease_caller){caller->uid, caller->gid, caller->pid};
+	message_send(&files->outbox, message);
+	fuse_reply_err(req, error);
 }
+
+/* Kept OPENs. */
 
 static void abandon(struct files *files, struct node *node)
 {
@@ -76,7 +86,7 @@ static void abandon(struct files *files, struct node *node)
 
 	message->acquire = node->acquire;
 	if (node->fresh)
-		ask_for_fresh(message, node);
+		message->holders[SCOPE_SHARED] = node->holder;
 	message_send(&files->outbox, message);
 	node->acquire = 0;
 }
@@ -95,7 +105,8 @@ static void interrupted(fuse_req_t req, void *data)
 	node_settle(&files->nodes, node);
 }
 
-static void ask_engine(struct files *files, struct node *node, const struct fuse_ctx *caller)
+static void ask_engine(struct files *files, struct node *node, const struct fuse_ctx *caller,
+		       const struct viewer *viewer)
 {
 	struct message *message = message_new(MESSAGE_ACQUIRE, 0);
 
@@ -105,10 +116,7 @@ static void ask_engine(struct files *files, struct node *node, const struct fuse
 	message->tree = tree_ref(files->nodes.tree);
 	message->entry = node->entry;
 	message->ttl_ms = node->ttl_ms;
-	if (node->fresh)
-		ask_for_fresh(message, node);
-	else
-		message->holders[SCOPE_USER] = lease_holder_user(caller->uid);
+	memcpy(message->holders, viewer->holders, sizeof(message->holders));
 	message->caller = (struct lease_caller){
 		.uid = caller->uid,
 		.gid = caller->gid,
@@ -117,16 +125,23 @@ static void ask_engine(struct files *files, struct node *node, const struct fuse
 	message_send(&files->outbox, message);
 }
 
-static void keep_open(struct files *files, fuse_req_t req, struct node *node)
+static void keep_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
 {
-	struct kept *kept = kept_new(files, req);
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	int error = node->fresh ? 0 : holders_watch(&files->holders, viewer, caller->pid);
 
+	if (error) {
+		refuse(files, req, node, error, viewer->reason);
+		return;
+	}
+
+	struct kept *kept = kept_new(files, req);
 	if (!kept)
 		return;
 	kept->node = node;
 	list_append(&node->waiters, &kept->link);
 	if (node->acquire == 0)
-		ask_engine(files, node, fuse_req_ctx(req));
+		ask_engine(files, node, caller, viewer);
 	/* Last: it calls back at once when the interrupt came first. */
 	fuse_req_interrupt_func(req, interrupted, kept);
 }
@@ -150,14 +165,15 @@ static void open_without_waiting(struct files *files, fuse_req_t req, struct nod
 	reply_open(files, req, node, &files->origin);
 }
 
-static void open_empty(struct files *files, fuse_req_t req, struct node *node, int flags)
+static void open_empty(struct files *files, fuse_req_t req, struct node *node,
+		       struct viewer *viewer, int flags)
 {
 	if (flags & O_NONBLOCK)
 		open_without_waiting(files, req, node);
 	else if (node->kind == NODE_EMPTY)
 		fuse_reply_err(req, ESTALE); /* the VFS looks its name up again */
 	else
-		keep_open(files, req, node);
+		keep_open(files, req, node, viewer);
 }
 
 void open_fail(struct files *files, struct node *node, int error)
@@ -296,7 +312,7 @@ void open_acquired(struct files *files, const struct message *message)
 			node_retire(&files->nodes, node);
 		else
 			node_write(&files->nodes, node);
-		open_fail_leased(files, node, node->fresh ? EIO : ESTALE);
+		open_fail_leased(files, node, ESTALE);
 	}
 }
 
@@ -328,13 +344,62 @@ static void open_probe(struct files *files, fuse_req_t req, struct node *node)
 	reply_open(files, req, node, &files->origin);
 }
 
-/* Each name leads a caller to a node of its own; another's is reached through /proc/PID/fd. 0 or a
- * positive errno. */
-static int may_open(const struct files *files, struct node *node, uid_t uid)
+/* A node of a holder that the caller is not. The holder may have ended, or have been forgotten,
+ * between the look at the name and this: so the VFS is made to look again, once. Who comes back to
+ * the same node has come by a way that does not ask for the name, and would read another's key. */
+static void refuse_foreign(struct files *files, fuse_req_t req, struct node *node,
+			   const struct viewer *viewer)
 {
-	if (node->fresh)
-		return fresh_may_open(files, node, uid);
-	return node->holder == 0 || node->holder == lease_holder_user(uid) ? 0 : EACCES;
+	pid_t tid = fuse_req_ctx(req)->pid;
+
+	if (viewer->error) {
+		refuse(files, req, node, viewer->error, viewer->reason);
+	} else if (node->refused != tid) {
+		node->refused = tid;
+		fuse_reply_err(req, ESTALE);
+	} else {
+		node->refused = 0;
+		refuse(files, req, node, EACCES,
+		       "its reader has come to another's file, by a bind mount of that one file "
+		       "or through /proc/PID/fd; bind-mount the folder, which gives each reader "
+		       "its own, or use scope shared");
+	}
+}
+
+/* By its config's lists. */
+static bool allowed(struct files *files, fuse_req_t req, const struct node *node)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct access_caller caller = {ctx->uid, ctx->gid, ctx->pid};
+	const struct config *config = node->entry->config;
+
+	/* .status is for who is refused. */
+	if (!config || (node->kind == NODE_REPORT && !config->access.hide) ||
+	    access_allows(&config->access, &caller, &files->holders.mounts))
+		return true;
+	refuse(files, req, node, EACCES, "it is in none of the lists in the config's access.allow");
+	return false;
+}
+
+/* True when it may: else it is answered. */
+static bool may_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+
+	if (!allowed(files, req, node))
+		return false;
+	if (node->fresh) {
+		int error = fresh_may_open(files, node, caller->uid, viewer);
+
+		if (error)
+			fuse_reply_err(req, error);
+		return error == 0;
+	}
+	holders_view(&files->holders, node->entry->scopes, caller->uid, caller->pid, viewer);
+	if (!viewer->error && node->holder == viewer->node)
+		return true;
+	refuse_foreign(files, req, node, viewer);
+	return false;
 }
 
 /* Requests. */
@@ -344,7 +409,7 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	struct files *files = files_of(req);
 	uid_t uid = fuse_req_ctx(req)->uid;
 	struct node *node = node_of(req, id); /* NULL: the request is gone */
-	int error;
+	struct viewer viewer;
 
 	if (!node)
 		return;
@@ -354,14 +419,14 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		fuse_reply_err(req, ESTALE);
 	else if (node->error)
 		fuse_reply_err(req, node->error);
-	else if ((error = may_open(files, node, uid)) != 0)
-		fuse_reply_err(req, error);
+	else if (!may_open(files, req, node, &viewer))
+		return;
 	else if (node->kind == NODE_PROBE)
 		open_probe(files, req, node);
 	else if (node->kind == NODE_REPORT)
 		open_report(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
-		open_empty(files, req, node, info->flags);
+		open_empty(files, req, node, &viewer, info->flags);
 	else
 		open_leased(files, req, node, uid, &files->origin);
 }

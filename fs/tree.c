@@ -13,6 +13,7 @@
 
 #define WORLD_FOLDER_MODE (S_IFDIR | 0555)
 #define WORLD_FILE_MODE   (S_IFREG | 0444)
+#define OWNER_FILE_MODE   (S_IFREG | 0400)
 
 struct tree {
 	atomic_uint refs;
@@ -100,7 +101,7 @@ static void lease_for(struct entry *file, uint64_t secrets)
 	file->secrets = secrets;
 	for (size_t i = 0; i < file->config->n_dynamics; i++)
 		if (secrets >> i & 1 && file->config->dynamics[i].scope != SCOPE_SHARED)
-			file->own = true;
+			file->scopes |= 1u << file->config->dynamics[i].scope;
 }
 
 static int fill_config(struct entry *folder, struct dsec_error *err)
@@ -148,11 +149,25 @@ static void fill_aws_user(struct entry *folder)
 	lease_for(add(folder, "process.json", ENTRY_AWS_PROCESS), folder->secrets);
 }
 
-static void fill_dsec(struct entry *folder)
+static bool hides_something(const struct catalog *catalog)
 {
+	for (size_t i = 0; i < catalog->n_projects; i++)
+		for (size_t j = 0; j < catalog->projects[i].n_configs; j++)
+			if (catalog->projects[i].configs[j].access.hide)
+				return true;
+	return false;
+}
+
+/* They name all configs. */
+static void fill_dsec(struct entry *folder, const struct catalog *catalog)
+{
+	struct entry *leases, *metrics;
+
 	folder->children = alloc_zeroed(3, sizeof(*folder->children));
-	add(folder, "leases.json", ENTRY_LEASES);
-	add(folder, "metrics", ENTRY_METRICS);
+	leases = add(folder, "leases.json", ENTRY_LEASES);
+	metrics = add(folder, "metrics", ENTRY_METRICS);
+	if (hides_something(catalog))
+		leases->mode = metrics->mode = OWNER_FILE_MODE;
 	add(folder, "version", ENTRY_VERSION);
 }
 
@@ -194,7 +209,7 @@ static int fill(struct tree *tree, struct entry *folder, struct dsec_error *err)
 		fill_aws_user(folder);
 		return 0;
 	case ENTRY_DSEC:
-		fill_dsec(folder);
+		fill_dsec(folder, tree->catalog);
 		return 0;
 	default:
 		return 0;

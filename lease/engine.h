@@ -214,6 +214,12 @@ typedef void engine_acquired(void *arg, const struct lease *const *leases, size_
 uint64_t engine_acquire(struct engine *engine, const struct acquire *request, engine_acquired *done,
 			void *arg);
 
+/* A reader was refused these secrets before it came to ask for them: .status and the observer hear
+ * of it. */
+void engine_refused(struct engine *engine, const char *project, const char *config,
+		    uint64_t secrets, const struct lease_caller *caller,
+		    const struct dsec_error *err);
+
 /* The reader was interrupted: `done` is not called. The lease goes on and is cached; one that
  * nobody else is to be given is given up or revoked. */
 void engine_abandon(struct engine *engine, uint64_t ticket);

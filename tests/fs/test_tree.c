@@ -56,8 +56,8 @@ static void a_file_needs_the_leases_of_what_is_in_it(void **state)
 	assert_int_equal(entry_child(entry_child(aws, "AWS_TWO"), "credentials")->secrets, 2);
 	assert_int_equal(find(tree, "two", "DOPPLER_CONFIG")->secrets, 0);
 	assert_int_equal(find(tree, "plain", ".json")->secrets, 0);
-	assert_true(find(tree, "own", ".json")->own);
-	assert_false(find(tree, "dev", ".json")->own);
+	assert_true(find(tree, "own", ".json")->scopes);
+	assert_false(find(tree, "dev", ".json")->scopes);
 	tree_unref(tree);
 }
 
