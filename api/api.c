@@ -90,7 +90,7 @@ int api_start(struct api **ret, const struct api_options *options, struct dsec_e
 		r = find_group(api, api->catalog->api_admin_group, err);
 	for (size_t i = 0; r == 0 && i < api->catalog->n_api_listen; i++)
 		r = open_listener(api, api->catalog->api_listen[i], err);
-	if (r == 0 && options->engine)
+	if (r == 0 && !options->later)
 		r = api_serve(api, options->engine, err);
 	if (r < 0)
 		api_stop(api);

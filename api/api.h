@@ -39,6 +39,7 @@
 #ifndef DSEC_API_API_H
 #define DSEC_API_API_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lease/catalog.h"
@@ -99,7 +100,8 @@ struct api_token_event {
 
 struct api_options {
 	const struct clock *clock;
-	struct engine *engine;    /* outlives the api; NULL: it comes later, by api_serve */
+	struct engine *engine;    /* outlives the api */
+	bool later;               /* the engine comes by api_serve */
 	struct catalog *catalog;  /* the running configuration */
 	const char *state_folder; /* of the tokens; NULL: there are none */
 	void (*token_event)(void *arg, const struct api_token_event *event); /* may be NULL */

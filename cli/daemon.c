@@ -236,6 +236,7 @@ static int start_api(struct daemon *daemon, struct dsec_error *err)
 		.clock = &system_clock,
 		.catalog = daemon->catalog,
 		.state_folder = daemon->options.state->folder,
+		.later = true,
 		.remove = remove_socket,
 		.remove_arg = daemon->options.door,
 	};
