@@ -201,6 +201,8 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 	};
 
 	int r = door_mount(from->door, &options.fuse_fd);
+	if (r == -ENOTCONN)
+		return 0; /* an earlier worker was killed while it ended: see daemon_run */
 	if (r < 0) {
 		err->message[0] = '\0'; /* the keeper has said it */
 		return r;
@@ -251,7 +253,7 @@ static int watch_all(struct daemon *daemon, struct dsec_error *err)
 {
 	if (watch(daemon, SOURCE_DOOR, door_fd(daemon->options.door)) < 0 ||
 	    watch(daemon, SOURCE_TIMER, daemon->timer_fd) < 0 ||
-	    watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0 ||
+	    (daemon->fs && watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0) ||
 	    watch(daemon, SOURCE_AWS, aws_fd(daemon->aws)) < 0 ||
 	    watch(daemon, SOURCE_JOURNAL, journal_sqlite_fd(daemon->journal)) < 0 ||
 	    (daemon->api && watch(daemon, SOURCE_API, api_fd(daemon->api)) < 0))
@@ -286,7 +288,8 @@ static void begin(struct daemon *daemon, bool lost)
 	engine_start(daemon->engine, lost);
 	daemon->resuming = false;
 	ledger_settle(daemon->options.ledger);
-	fs_resume(daemon->fs);
+	if (daemon->fs)
+		fs_resume(daemon->fs);
 }
 
 static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_error *err)
@@ -489,8 +492,9 @@ static void serve(struct daemon *daemon)
 
 static void tell_ready(struct daemon *daemon)
 {
-	log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
-		 daemon->options.mountpoint, secret_arena_kind());
+	if (daemon->fs)
+		log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
+			 daemon->options.mountpoint, secret_arena_kind());
 	if (daemon->options.background)
 		background_detach();
 	door_ready(daemon->options.door);
@@ -499,6 +503,8 @@ static void tell_ready(struct daemon *daemon)
 int daemon_run(struct daemon *daemon)
 {
 	tell_ready(daemon);
+	if (!daemon->fs)
+		daemon_end(daemon, "unmounted");
 	serve(daemon);
 
 	struct engine_left left = engine_left(daemon->engine);

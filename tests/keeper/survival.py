@@ -180,6 +180,20 @@ class Ends(unittest.TestCase):
         self.scene.start()
         self.scene.stop()
 
+    def test_worker_that_is_killed_while_it_revokes_is_followed_by_one_that_goes_on(self):
+        self.scene.start()
+        for ttl in range(60, 70):
+            self.dsec.read(f"app/dev@{ttl}s/.json")
+        self.scene.iam.fault("DeleteAccessKey", kind="hold", times=3)
+        worker = self.dsec.worker()
+        self.dsec.process.send_signal(signal.SIGTERM)
+        self.scene.iam.wait_held(3)
+        self.assertFalse(mounted(self.dsec.mountpoint))
+        os.kill(worker, signal.SIGKILL)
+        self.assertEqual(self.dsec.process.wait(60), 0, self.scene.log())
+        self.scene.iam.release()
+        self.assertEqual(self.scene.iam.users(), {})
+
     def test_killed_keeper_takes_its_worker_along_and_is_taken_over(self):
         self.scene.start()
         before = self.dsec.read("app/dev/.json")
