@@ -97,7 +97,7 @@ static int on_mount(void *arg, int *ret_fuse_fd)
 	struct keeping *keeping = arg;
 	const char *mountpoint = keeping->places.mountpoint;
 	struct dsec_error err;
-	bool others;
+	bool others = false;
 
 	int r = make_room(mountpoint, &err);
 	if (r == 0)
