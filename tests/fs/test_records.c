@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,6 +59,7 @@ static record_at write_one(struct records *records, record_at old, uint64_t node
 
 struct seen {
 	record_at at[NODES + 1];
+	uint64_t number[NODES + 1];
 	uint64_t last, n;
 };
 
@@ -70,6 +72,7 @@ static void check_one(void *arg, const struct record_found *found)
 	assert_true(found->node > seen->last && found->node <= NODES); /* each once */
 	seen->last = found->node;
 	seen->at[found->node] = found->at;
+	seen->number[found->node] = record->size;
 	seen->n++;
 	assert_int_equal(record->kind, (uint32_t)record->size);
 	assert_int_equal(record->entry_ino, record->size);
@@ -141,6 +144,92 @@ static void record_is_never_half_whenever_its_writer_is_killed(void **state)
 	close(fd);
 }
 
+/* The same with a microscope: the writer is stopped after each instruction, and what it has left is
+ * looked at as the next process would. */
+
+#define STEPS_MAX 2000000
+#define KEPT      1 /* a node that is written anew */
+#define LEFT      2 /* one that is erased */
+#define ADDED     3
+
+static void write_some(int fd)
+{
+	struct shared *shared = map(fd);
+	struct records records;
+	struct seen seen = {0};
+
+	records_begin(&records, shared, check_one, &seen);
+	raise(SIGSTOP);
+	seen.at[KEPT] = write_one(&records, seen.at[KEPT], KEPT, 11);
+	records_erase(&records, seen.at[LEFT]);
+	seen.at[ADDED] = write_one(&records, 0, ADDED, 16);
+	seen.at[KEPT] = write_one(&records, seen.at[KEPT], KEPT, 17);
+	raise(SIGSTOP);
+}
+
+/* A copy of what is there now, which is thrown away. */
+static void look(int fd)
+{
+	struct shared *shared =
+		mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	struct records records;
+	struct seen seen = {0};
+
+	assert_true(shared != MAP_FAILED);
+	records_begin(&records, shared, check_one, &seen);
+	for (uint64_t node = 1; node <= NODES; node++) {
+		uint64_t number = seen.number[node];
+
+		if (node == KEPT)
+			assert_true(number == 5 || number == 11 || number == 17);
+		else
+			assert_true(number == 0 || (node == LEFT && number == 10) ||
+				    (node == ADDED && number == 16));
+	}
+	records_finish(&records);
+	munmap(shared, sizeof(*shared));
+}
+
+static bool is_stopped(pid_t child, int signal)
+{
+	int status;
+
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSTOPPED(status));
+	return WSTOPSIG(status) == signal;
+}
+
+static void record_is_never_half_after_any_instruction(void **state)
+{
+	int fd = shared_create();
+	struct shared *shared = map(fd);
+	struct records records;
+	struct seen seen = {0};
+	unsigned steps = 0;
+
+	records_begin(&records, shared, check_one, &seen);
+	write_one(&records, 0, KEPT, 5);
+	write_one(&records, 0, LEFT, 10);
+	records_finish(&records);
+	shared_unmap(shared);
+
+	pid_t child = fork();
+	if (child == 0) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		write_some(fd);
+		_exit(0);
+	}
+	assert_true(is_stopped(child, SIGSTOP));
+	while (ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0 && is_stopped(child, SIGTRAP)) {
+		look(fd);
+		assert_true(++steps < STEPS_MAX);
+	}
+	assert_true(steps > 100);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	close(fd);
+}
+
 static void ignore(void *arg, uint64_t node)
 {
 	(*(unsigned *)arg)++;
@@ -208,6 +297,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_is_never_half_whenever_its_writer_is_killed),
+		cmocka_unit_test(record_is_never_half_after_any_instruction),
 		cmocka_unit_test(release_that_is_handled_twice_closes_nothing_else),
 		cmocka_unit_test(open_that_is_handled_twice_is_one_open_file),
 		cmocka_unit_test(memory_of_another_layout_is_refused),
