@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fs/fs_private.h"
+#include "fs/watch.h"
 #include "lease/alloc.h"
 
 /* How long INIT may take to come: it is there when the mount is. */
@@ -31,6 +32,7 @@ struct fs {
 	struct list early;     /* what was asked before that */
 	struct table pending;  /* by their number */
 	struct list all_pending;
+	struct watches watches;
 	enum fs_first_open first_open;
 };
 
@@ -106,9 +108,10 @@ static void acquire(struct fs *fs, const struct message *message)
 		.config = entry->config->name,
 		.secrets = entry->secrets,
 		.ttl_ms = message->ttl_ms,
-		.holders = {[SCOPE_USER] = lease_holder_user(message->caller.uid)},
 		.caller = message->caller,
 	};
+	memcpy(request.holders, message->holders, sizeof(request.holders));
+
 	struct pending *pending = alloc_zeroed(1, sizeof(*pending));
 
 	pending->fs = fs;
@@ -131,14 +134,17 @@ static void acquire(struct fs *fs, const struct message *message)
 		pending_free(pending);
 }
 
-static void abandon(struct fs *fs, uint64_t acquire)
+static void abandon(struct fs *fs, const struct message *message)
 {
-	struct pending *pending = find_pending(fs, acquire);
+	struct pending *pending = find_pending(fs, message->acquire);
 
-	if (!pending)
-		return; /* its answer is on the way */
-	engine_abandon(fs->engine, pending->ticket);
-	pending_free(pending);
+	if (pending) {
+		engine_abandon(fs->engine, pending->ticket);
+		pending_free(pending);
+	} else if (message->holders[SCOPE_SHARED]) {
+		/* Its answer is on the way, and nobody is there to take it. */
+		engine_end_holder(fs->engine, message->holders[SCOPE_SHARED], "not handed out");
+	}
 }
 
 /* Reports. */
@@ -164,12 +170,69 @@ static void report(struct fs *fs, struct message *message)
 	message_send(&fs->files.inbox, message);
 }
 
+static void watch(struct fs *fs, const struct message *message)
+{
+	lease_holder holder = message->holders[0];
+
+	if (holder >> 56 == HOLDER_PROCESS)
+		watch_process(&fs->watches, holder, &message->watched);
+	else if (message->namespace)
+		watch_namespace(&fs->watches, holder, message->watched.pid, message->namespace);
+	else if (message->text)
+		watch_cgroup(&fs->watches, holder, message->text, message->unified);
+	/* Else it is a cgroup that is not to be seen from here: its leases end at their TTL. */
+}
+
+static void holder_ended(void *arg, lease_holder holder)
+{
+	struct fs *fs = arg;
+	struct message *message = message_new(MESSAGE_HOLDER_ENDED, 0);
+
+	message->holders[0] = holder;
+	message_send(&fs->files.inbox, message);
+	engine_end_holder(fs->engine, holder,
+			  holder >> 56 == HOLDER_PROCESS ? "its process has ended"
+							 : "its container has ended");
+}
+
+static void refused(struct fs *fs, const struct message *message)
+{
+	const struct entry *entry = message->entry;
+	struct dsec_error err;
+
+	dsec_error_set(&err,
+		       message->error == EACCES ? DSEC_ERROR_NOT_ALLOWED : DSEC_ERROR_THROTTLED,
+		       "a reader was refused: %s", message->text);
+	engine_refused(fs->engine, entry->config->project, entry->config->name, entry->secrets,
+		       &message->caller, &err);
+}
+
 /* Refused when it has ended or is being renewed already: then there is nothing to do. */
 static void renew(struct fs *fs, const struct lease *lease)
 {
 	struct dsec_error ignored;
 
 	engine_renew(fs->engine, lease->id, lease->slot.ttl_ms, &ignored);
+}
+
+/* The kernel frees pages as they are, so what a dead lease has left in them is overwritten before.
+ * Only of a file that nobody has open and nobody can open again: an open one is a snapshot, and a
+ * READ may hold its pages locked. Only of a dead lease: a pipe into which sendfile(2) has put pages
+ * shares them, and its reader would find zeroes for a value that is still good. Where it fails,
+ * pages are dropped as they are. */
+static void zero_pages(struct fuse_session *session, uint64_t node, size_t size)
+{
+	static char zeroes[64 * 1024];
+	int r = 0;
+
+	for (size_t at = 0; at < size && r == 0; at += sizeof(zeroes)) {
+		size_t left = size - at;
+		struct fuse_bufvec buffer =
+			FUSE_BUFVEC_INIT(left < sizeof(zeroes) ? left : sizeof(zeroes));
+
+		buffer.buf[0].mem = zeroes;
+		r = fuse_lowlevel_notify_store(session, node, (off_t)at, &buffer, 0);
+	}
 }
 
 /* Messages. */
@@ -184,12 +247,22 @@ static void handle(struct fs *fs, struct message *message)
 		acquire(fs, message);
 		break;
 	case MESSAGE_ABANDON:
-		abandon(fs, message->acquire);
+		abandon(fs, message);
+		break;
+	case MESSAGE_WATCH:
+		watch(fs, message);
+		break;
+	case MESSAGE_REFUSED:
+		refused(fs, message);
+		break;
+	case MESSAGE_LET_GO:
+		engine_end_holder(fs->engine, message->holders[0], message->text);
 		break;
 	case MESSAGE_HELD:
 		renew(fs, message->leases[0]);
 		break;
 	case MESSAGE_INVALIDATE:
+		zero_pages(fs->files.session, message->node, message->size);
 		fuse_lowlevel_notify_inval_inode(fs->files.session, message->node, 0, 0);
 		break;
 	case MESSAGE_FORGET:
@@ -212,7 +285,9 @@ static void handle(struct fs *fs, struct message *message)
 static bool needs_engine(const struct message *message)
 {
 	return message->kind == MESSAGE_REPORT || message->kind == MESSAGE_ACQUIRE ||
-	       message->kind == MESSAGE_ABANDON || message->kind == MESSAGE_HELD;
+	       message->kind == MESSAGE_ABANDON || message->kind == MESSAGE_HELD ||
+	       message->kind == MESSAGE_LET_GO || message->kind == MESSAGE_WATCH ||
+	       message->kind == MESSAGE_REFUSED;
 }
 
 static void take_messages(struct fs *fs)
@@ -245,12 +320,18 @@ void fs_dispatch(struct fs *fs, struct engine *engine)
 		handle(fs, early->message);
 		free(early);
 	}
-	take_messages(fs);
+	/* What a holder has asked for before its end is heard before its end; and some are found to
+	 * have ended while that is done. */
+	watch_collect(&fs->watches);
+	do {
+		take_messages(fs);
+		watch_tell(&fs->watches, holder_ended, fs);
+	} while (watch_has_ended(&fs->watches));
 }
 
 int fs_fd(const struct fs *fs)
 {
-	return fs->files.outbox.fd;
+	return fs->watches.fd;
 }
 
 bool fs_ended(const struct fs *fs)
@@ -360,15 +441,18 @@ static int take_shared(struct fs *fs, const struct fs_options *options, struct d
 }
 
 /* Queues and session: what can fail. */
-static int open_files(struct files *files, int fuse_fd, struct dsec_error *err)
+static int open_files(struct fs *fs, int fuse_fd, struct dsec_error *err)
 {
+	struct files *files = &fs->files;
 	int r = queue_init(&files->inbox);
 
 	if (r == 0)
 		r = queue_init(&files->outbox);
+	if (r == 0)
+		r = watches_init(&fs->watches, files->outbox.fd);
 	if (r < 0) {
 		close(fuse_fd);
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "eventfd: %s", strerror(-r));
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "no descriptors: %s", strerror(-r));
 	}
 	return session_open(files, fuse_fd, err);
 }
@@ -404,6 +488,7 @@ static struct fs *fs_free(struct fs *fs)
 	session_close(&fs->files);
 	free_queue(&fs->files.inbox);
 	free_queue(&fs->files.outbox);
+	watches_finish(&fs->watches);
 	tree_unref(fs->tree);
 	table_finish(&fs->pending);
 	shared_unmap(fs->own_shared);
@@ -417,6 +502,9 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 {
 	struct fs *fs = alloc_zeroed(1, sizeof(*fs));
 
+	fs->watches.fd = fs->watches.inotify_fd = fs->watches.timer_fd = -1;
+	list_init(&fs->watches.all);
+	list_init(&fs->watches.ended);
 	fs->clock = options->clock;
 	fs->first_open = options->first_open;
 	fs->mountpoint = alloc_copy(options->mountpoint);
@@ -426,7 +514,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	list_init(&fs->all_pending);
 	table_init(&fs->pending, 0);
 
-	int r = open_files(&fs->files, options->fuse_fd, err);
+	int r = open_files(fs, options->fuse_fd, err);
 	if (r == 0)
 		r = take_shared(fs, options, err);
 	if (r == 0)

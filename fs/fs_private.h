@@ -23,7 +23,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/access.h"
 #include "fs/fs.h"
+#include "fs/holders.h"
 #include "fs/message.h"
 #include "fs/node.h"
 #include "fs/queue.h"
@@ -55,6 +57,7 @@ struct files {
 	struct queue outbox; /* to it */
 	const struct clock *clock;
 	struct nodes nodes;
+	struct holders holders;
 	enum fs_first_open first_open;
 	bool probing; /* .dsec/.probe is there */
 	bool stopping;
@@ -151,6 +154,8 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		   struct fuse_file_info *info);
 double cache_seconds(int64_t ms);
 void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t entry_ms);
+/* May the caller see what belongs to this config (NULL: to none)? */
+bool shown_to(struct files *files, fuse_req_t req, const struct config *config);
 double attributes_seconds(const struct node *node);
 
 /* open.c */
@@ -162,6 +167,16 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info);
 void open_acquired(struct files *files, const struct message *message);
 /* Answers every kept OPEN of a node. */
 void open_fail(struct files *files, struct node *node, int error);
+
+/* fresh.c: CONFIG@fresh, a lease for each open file alone */
+
+/* A node of its own for each look at a file that needs leases. */
+void fresh_look_up(struct files *files, fuse_req_t req, const struct node *folder,
+		   const struct entry *entry);
+/* May this caller open the node? 0 or a positive errno. */
+int fresh_may_open(const struct files *files, struct node *node, uid_t uid, struct viewer *ret);
+/* Nobody has it open any more, or ever will: its leases end. */
+void fresh_end(struct files *files, struct node *node, const char *how);
 
 /* report.c */
 

@@ -152,6 +152,14 @@ void leases_end(struct leases *leases, const char *id, leases_ended *ended, void
 	forget(leases, held);
 }
 
+void leases_each(const struct leases *leases, void (*each)(void *arg, const struct lease *lease),
+		 void *arg)
+{
+	for (size_t i = 0; i < leases->by_id.n_buckets; i++)
+		for (struct table_node *at = leases->by_id.buckets[i]; at; at = at->next)
+			each(arg, container_of(at, struct held, by_id)->lease);
+}
+
 void leases_finish(struct leases *leases)
 {
 	for (size_t i = 0; i < leases->by_id.n_buckets; i++)
@@ -265,8 +273,8 @@ static const struct lease *choose(struct leases *leases, const struct lease_slot
 }
 
 bool leases_choose(struct leases *leases, const struct entry *entry, int64_t ttl_ms, uid_t uid,
-		   int64_t now_at, const struct lease *ret[CATALOG_DYNAMICS_MAX],
-		   int64_t *ret_until)
+		   const lease_holder holders[SCOPES], int64_t now_at,
+		   const struct lease *ret[CATALOG_DYNAMICS_MAX], int64_t *ret_until)
 {
 	const struct config *config = entry->config;
 	size_t n = 0;
@@ -279,7 +287,7 @@ bool leases_choose(struct leases *leases, const struct entry *entry, int64_t ttl
 			.config = config->name,
 			.secret = secret->name,
 			.ttl_ms = ttl_ms ? ttl_ms : secret->ttl_ms,
-			.holder = secret->scope == SCOPE_SHARED ? 0 : lease_holder_user(uid),
+			.holder = holders[secret->scope],
 		};
 		int64_t until = now_at;
 

@@ -41,6 +41,26 @@ void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t
 		node_forgotten(&files->nodes, node, 1);
 }
 
+/* Of CONFIG@fresh: two files would be two leases, so only those of the whole config are there. */
+static bool shown_in(const struct node *folder, const struct entry *child)
+{
+	return !folder->fresh || child->kind == ENTRY_FORMAT || child->kind == ENTRY_STATUS;
+}
+
+bool shown_to(struct files *files, fuse_req_t req, const struct config *config)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct access_caller caller = {ctx->uid, ctx->gid, ctx->pid};
+
+	return !config || access_shows(&config->access, &caller, &files->holders.mounts);
+}
+
+/* How long the kernel may answer a name by itself: what one caller may see is not another's. */
+static int64_t entry_cache(const struct entry *entry, int64_t ms)
+{
+	return entry->config && entry->config->access.hide ? 0 : ms;
+}
+
 static bool ttl_allowed(const struct config *config, int64_t ttl_ms)
 {
 	for (size_t i = 0; i < config->n_dynamics; i++)
@@ -62,31 +82,36 @@ static const struct entry *find_config(const struct entry *project, const char *
 	return entry && ttl_allowed(entry->config, options->ttl_ms) ? entry : NULL;
 }
 
-static const struct entry *find_child(const struct files *files, const struct entry *folder,
+static const struct entry *find_child(const struct files *files, const struct node *folder,
 				      const char *name, struct path_options *options)
 {
-	if (folder->kind == ENTRY_PROJECT)
-		return find_config(folder, name, options);
-	if (folder->kind == ENTRY_DSEC && files->probing && strcmp(name, PROBE_NAME) == 0)
+	const struct entry *entry = folder->entry, *child;
+
+	if (entry->kind == ENTRY_PROJECT)
+		return find_config(entry, name, options);
+	if (entry->kind == ENTRY_DSEC && files->probing && strcmp(name, PROBE_NAME) == 0)
 		return &probe_entry;
-	return entry_child(folder, name);
+	child = entry_child(entry, name);
+	return child && shown_in(folder, child) ? child : NULL;
 }
 
 static void look_up_folder(struct files *files, fuse_req_t req, const struct node *folder,
-			   const struct entry *entry, const char *name, int64_t ttl_ms)
+			   const struct entry *entry, const char *name,
+			   const struct path_options *options)
 {
 	struct node_key key = {
 		.kind = NODE_FOLDER,
 		.entry = entry,
 		.folder = folder->id,
 		.name = name,
-		.ttl_ms = ttl_ms,
+		.ttl_ms = options->ttl_ms,
+		.fresh = options->fresh,
 	};
 
 	struct node *node = nodes_get(&files->nodes, &key);
 
 	if (node)
-		reply_entry(files, req, node, FILES_CACHE_MS);
+		reply_entry(files, req, node, entry_cache(entry, FILES_CACHE_MS));
 	else
 		fuse_reply_err(req, ENFILE);
 }
@@ -96,7 +121,8 @@ static void look_up_fixed(struct files *files, fuse_req_t req, const struct entr
 	bool probe = entry->kind == ENTRY_PROBE;
 	struct node_key key = {.kind = probe ? NODE_PROBE : NODE_STATIC, .entry = entry};
 
-	reply_entry(files, req, nodes_get(&files->nodes, &key), probe ? 0 : FILES_CACHE_MS);
+	reply_entry(files, req, nodes_get(&files->nodes, &key),
+		    probe ? 0 : entry_cache(entry, FILES_CACHE_MS));
 }
 
 /* A file that needs leases: bound to those that this caller would be given now, or to none yet. */
@@ -104,23 +130,27 @@ static void look_up_leased(struct files *files, fuse_req_t req, const struct nod
 			   const struct entry *entry)
 {
 	const struct lease *leases[CATALOG_DYNAMICS_MAX];
-	uid_t uid = fuse_req_ctx(req)->uid;
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
 	int64_t now_at = files->clock->boottime_at(files->clock), until_at;
+	struct viewer viewer;
+	int64_t entry_ms = 0;
+
+	holders_view(&files->holders, entry->scopes, caller->uid, caller->pid, &viewer);
+
 	struct node_key key = {
 		.kind = NODE_UNLEASED,
 		.entry = entry,
 		.ttl_ms = node_file_ttl(entry, folder->ttl_ms),
-		.holder = entry->own ? lease_holder_user(uid) : 0,
+		.holder = viewer.node,
 	};
-	int64_t entry_ms = 0;
 
-	if (leases_choose(&files->nodes.leases, entry, key.ttl_ms, uid, now_at, leases,
-			  &until_at)) {
+	if (!viewer.error && leases_choose(&files->nodes.leases, entry, key.ttl_ms, caller->uid,
+					   viewer.holders, now_at, leases, &until_at)) {
 		key.kind = NODE_LEASED;
 		key.leases = leases;
 		/* One folder entry serves all callers until it is looked up again. */
-		if (!entry->own)
-			entry_ms = until_at - now_at;
+		if (!entry->scopes)
+			entry_ms = entry_cache(entry, until_at - now_at);
 	}
 	reply_entry(files, req, nodes_get(&files->nodes, &key), entry_ms);
 }
@@ -137,18 +167,20 @@ void files_lookup(fuse_req_t req, fuse_ino_t folder_id, const char *name)
 		fuse_reply_err(req, ENOTDIR);
 		return;
 	}
-	options.ttl_ms = folder->ttl_ms;
+	options = (struct path_options){.ttl_ms = folder->ttl_ms, .fresh = folder->fresh};
 
 	const struct entry *entry =
-		folder->entry ? find_child(files, folder->entry, name, &options) : NULL;
-	if (!entry)
+		folder->entry ? find_child(files, folder, name, &options) : NULL;
+	if (!entry || !shown_to(files, req, entry->config))
 		fuse_reply_err(req, ENOENT);
 	else if (entry_is_folder(entry))
-		look_up_folder(files, req, folder, entry, name, options.ttl_ms);
+		look_up_folder(files, req, folder, entry, name, &options);
 	else if (entry_is_report(entry))
 		report_ask(files, req, entry);
 	else if (entry->secrets == 0)
 		look_up_fixed(files, req, entry);
+	else if (folder->fresh)
+		fresh_look_up(files, req, folder, entry);
 	else
 		look_up_leased(files, req, folder, entry);
 }
@@ -175,8 +207,9 @@ void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *f
 	fuse_reply_none(req);
 }
 
-/* Offsets: 0 ".", 1 "..", then the children; an entry's cookie is the offset of the next. */
-static const char *listed(const struct node *folder, size_t at, struct stat *stat)
+/* Offsets: 0 ".", 1 "..", then the children; an entry's cookie is the offset of the next. NULL: no
+ * more; "": nothing at this offset. */
+static const char *listed(fuse_req_t req, const struct node *folder, size_t at, struct stat *stat)
 {
 	const struct entry *entry = folder->entry;
 
@@ -192,6 +225,9 @@ static const char *listed(const struct node *folder, size_t at, struct stat *sta
 	if (at - 2 >= entry->n_children)
 		return NULL;
 	entry = &entry->children[at - 2];
+	if (!shown_in(folder, entry) || (entry->config != folder->entry->config &&
+					 !shown_to(files_of(req), req, entry->config)))
+		return "";
 	stat->st_ino = node_child_ino(folder, entry);
 	stat->st_mode = entry->mode;
 	return entry->name;
@@ -206,7 +242,7 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 
 	if (!folder)
 		return;
-	if (!folder->entry) {
+	if (!folder->entry || !shown_to(files_of(req), req, folder->entry->config)) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
@@ -214,9 +250,11 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		size = sizeof(listing);
 	for (size_t at = (size_t)offset;; at++) {
 		struct stat stat;
-		const char *name = listed(folder, at, &stat);
+		const char *name = listed(req, folder, at, &stat);
 		if (!name)
 			break;
+		if (!*name)
+			continue;
 		size_t more =
 			fuse_add_direntry(req, listing + n, size - n, name, &stat, (off_t)at + 1);
 		if (more > size - n)

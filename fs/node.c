@@ -89,20 +89,21 @@ int64_t node_file_ttl(const struct entry *file, int64_t ttl_ms)
 	return 0;
 }
 
-static ino_t file_ino(const struct entry *file, int64_t ttl_ms)
+static ino_t file_ino(const struct entry *file, int64_t ttl_ms, bool fresh)
 {
-	char option[32];
+	char option[40];
 
-	if (ttl_ms == 0)
+	if (ttl_ms == 0 && !fresh)
 		return file->ino;
-	snprintf(option, sizeof(option), "@%" PRId64, ttl_ms);
+	snprintf(option, sizeof(option), "@%" PRId64 "%s", ttl_ms, fresh ? ",fresh" : "");
 	return tree_ino(file->ino, option);
 }
 
 ino_t node_child_ino(const struct node *folder, const struct entry *child)
 {
 	return entry_is_folder(child) ? tree_ino(folder->ino, child->name)
-				      : file_ino(child, node_file_ttl(child, folder->ttl_ms));
+				      : file_ino(child, node_file_ttl(child, folder->ttl_ms),
+						 folder->fresh && child->secrets);
 }
 
 /* The table. */
@@ -118,6 +119,11 @@ struct node *nodes_find(const struct nodes *nodes, uint64_t id)
 		table_find(&nodes->by_id, table_hash(&nodes->by_id, &id, sizeof(id)), same_id, &id);
 
 	return at ? container_of(at, struct node, by_id) : NULL;
+}
+
+uint64_t nodes_take_id(struct nodes *nodes)
+{
+	return atomic_fetch_add(&nodes->shared->last_node, 1) + 1;
 }
 
 static void show_entry(struct node *node)
@@ -291,6 +297,8 @@ void node_write(struct nodes *nodes, struct node *node)
 		.content = node->content,
 		.n_bindings = (uint32_t)node->n_bindings,
 		.name_n = node->name ? (uint32_t)strlen(node->name) : 0,
+		.fresh = node->fresh,
+		.opener = node->opener,
 	};
 
 	write_bindings(node, bindings);
@@ -386,17 +394,17 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 	}
 	if (is_variant(key) && nodes->n_variants >= NODES_VARIANTS_MAX)
 		return NULL;
-	node = node_new(nodes, atomic_fetch_add(&nodes->shared->last_node, 1) + 1, key->kind,
-			key->entry);
+	node = node_new(nodes, nodes_take_id(nodes), key->kind, key->entry);
 	node->folder = key->folder;
 	node->ttl_ms = key->ttl_ms;
 	node->holder = key->holder;
+	node->fresh = key->fresh;
 	node->name = alloc_copy(key->name);
 	node->text = alloc_copy(key->text);
 	if (key->kind == NODE_FOLDER)
 		node->ino = tree_ino(nodes_find(nodes, key->folder)->ino, key->name);
 	else
-		node->ino = file_ino(key->entry, key->ttl_ms);
+		node->ino = file_ino(key->entry, key->ttl_ms, key->fresh);
 	if (key->kind == NODE_STATIC) {
 		node->size = key->entry->size;
 		node->content = key->entry->content;
@@ -431,6 +439,7 @@ void node_invalidate(struct nodes *nodes, const struct node *node)
 	struct message *message = message_new(MESSAGE_INVALIDATE, 0);
 
 	message->node = node->id;
+	message->size = node->dead ? node->size : 0;
 	message_send(nodes->outbox, message);
 }
 
@@ -460,7 +469,15 @@ void node_retire(struct nodes *nodes, struct node *node)
 
 static void lease_ended(void *arg, void *owner)
 {
-	node_retire(arg, owner);
+	struct node *node = owner;
+
+	node->dead = true;
+	node_retire(arg, node);
+}
+
+bool nodes_open(const struct nodes *nodes, const char *lease_id)
+{
+	return nodes_hold(nodes, lease_id, INT64_MAX);
 }
 
 bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at)
@@ -492,9 +509,9 @@ static bool same_bytes(const struct node *node, const struct entry *entry)
 	case NODE_STATIC:
 		return entry->secrets == 0 && entry->content == node->entry->content;
 	case NODE_UNLEASED:
-		return entry->secrets != 0 && entry->own == node->entry->own;
+		return entry->secrets != 0 && entry->scopes == node->entry->scopes;
 	case NODE_LEASED: /* a whole config has static secrets in it, which may have changed */
-		return entry->secrets != 0 && entry->own == node->entry->own &&
+		return entry->secrets != 0 && entry->scopes == node->entry->scopes &&
 		       entry->kind != ENTRY_FORMAT;
 	case NODE_EMPTY:
 	case NODE_REPORT:

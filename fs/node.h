@@ -54,13 +54,17 @@ struct node {
 
 	/* Its name leads to another node now, or to none: only who has it open reads it. */
 	bool stale;
+	bool dead;                 /* LEASED: a lease of it has ended */
 	const struct entry *entry; /* of the current tree, or of `tree`; NULL: stale and not open */
 	struct tree *tree;         /* NULL, or a reference to the older tree of an open file */
 	uint64_t folder;           /* FOLDER: the id of the folder it is in */
 	char *name;                /* FOLDER: what it was looked up by */
 	struct list in_variants;   /* FOLDER: of a made-up name */
 	int64_t ttl_ms;            /* what its readers ask for; 0: each secret's own */
-	lease_holder holder;       /* 0, or the only one who may open it: uid + 1 */
+	lease_holder holder;       /* 0, or the only one who may open it */
+	bool fresh;    /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
+	uid_t opener;  /* a fresh file that is leased, or about to be: for whom */
+	pid_t refused; /* the thread that was sent to look its name up again */
 
 	/* What stat(2) shows. */
 	mode_t mode;
@@ -109,6 +113,9 @@ void nodes_restore(struct nodes *nodes);
 
 void nodes_finish(struct nodes *nodes); /* frees all, whatever the kernel holds */
 
+/* A number that is never used twice in the life of the mount. */
+uint64_t nodes_take_id(struct nodes *nodes);
+
 struct node *nodes_find(const struct nodes *nodes, uint64_t id); /* NULL: unknown */
 
 /* What a node is for; what does not apply is zero. */
@@ -118,7 +125,8 @@ struct node_key {
 	uint64_t folder;           /* FOLDER */
 	const char *name;          /* FOLDER */
 	int64_t ttl_ms;            /* FOLDER; of files as node_file_ttl() says */
-	lease_holder holder;
+	lease_holder holder;       /* of a fresh file: one of its own */
+	bool fresh;
 	const struct lease *const *leases; /* LEASED: one for each bit of entry->secrets */
 	const char *text;                  /* REPORT */
 };
@@ -154,6 +162,9 @@ void node_settle(struct nodes *nodes, struct node *node);
 /* Somebody who keeps a file open for so long holds its lease; a read does not take so long. */
 #define NODE_HOLD_MS 1000
 
+/* Has anybody a file of that lease open? */
+bool nodes_open(const struct nodes *nodes, const char *lease_id);
+
 /* Does somebody hold that lease? */
 bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at);
 
@@ -168,7 +179,8 @@ void nodes_reload(struct nodes *nodes, struct tree *tree);
  * that CONFIG and CONFIG@TTL lead to one node. */
 int64_t node_file_ttl(const struct entry *file, int64_t ttl_ms);
 
-/* The inode number that an entry has in a folder. */
+/* The inode number that an entry has in a folder: also a fresh file's, whose node is another one at
+ * each look. */
 ino_t node_child_ino(const struct node *folder, const struct entry *child);
 
 void node_stat(const struct node *node, struct stat *ret);

@@ -9,9 +9,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs/fs_private.h"
+#include "lease/alloc.h"
 #include "lease/secret.h"
 
 static void count_open(const struct files *files, struct node *node)
@@ -20,9 +22,11 @@ static void count_open(const struct files *files, struct node *node)
 		node->open_since_at = files->clock->boottime_at(files->clock);
 }
 
-static void uncount_open(struct files *files, struct node *node)
+/* One of those who had it open has let go. */
+static void let_go(struct files *files, struct node *node)
 {
-	node->opens--;
+	if (--node->opens == 0 && node->fresh)
+		fresh_end(files, node, "closed");
 	node_settle(&files->nodes, node);
 }
 
@@ -40,17 +44,38 @@ static void reply_open(struct files *files, fuse_req_t req, struct node *node,
 		count_open(files, node);
 	if (fuse_reply_open(req, &info) < 0 && !known &&
 	    handles_release(&files->nodes.handles, info.fh))
-		uncount_open(files, node);
+		let_go(files, node);
 }
 
 static void open_leased(struct files *files, fuse_req_t req, struct node *node, uid_t uid,
 			const struct origin *origin)
 {
+	if (node->fresh) { /* no other read comes from its leases */
+		reply_open(files, req, node, origin);
+		return;
+	}
+
 	int64_t now_at = files->clock->boottime_at(files->clock);
 
 	for (size_t i = 0; i < node->n_bindings; i++)
 		leases_remember(&files->nodes.leases, &node->bindings[i], uid, now_at);
 	reply_open(files, req, node, origin);
+}
+
+/* With a sentence for .status and a line in the audit log. */
+static void refuse(struct files *files, fuse_req_t req, const struct node *node, int error,
+		   const char *reason)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	struct message *message = message_new(MESSAGE_REFUSED, 0);
+
+	message->tree = tree_ref(node->tree ? node->tree : files->nodes.tree);
+	message->entry = node->entry;
+	message->error = error;
+	message->text = alloc_copy(reason);
+	message->caller = (struct lease_caller){caller->uid, caller->gid, caller->pid};
+	message_send(&files->outbox, message);
+	fuse_reply_err(req, error);
 }
 
 /* Kept OPENs. */
@@ -60,11 +85,13 @@ static void abandon(struct files *files, struct node *node)
 	struct message *message = message_new(MESSAGE_ABANDON, 0);
 
 	message->acquire = node->acquire;
+	if (node->fresh)
+		message->holders[SCOPE_SHARED] = node->holder;
 	message_send(&files->outbox, message);
 	node->acquire = 0;
 }
 
-/* The lease goes on: the next reader finds it. */
+/* The lease goes on: the next reader finds it. A fresh one ends, for it has none. */
 static void interrupted(fuse_req_t req, void *data)
 {
 	struct kept *kept = data;
@@ -78,7 +105,8 @@ static void interrupted(fuse_req_t req, void *data)
 	node_settle(&files->nodes, node);
 }
 
-static void ask_engine(struct files *files, struct node *node, const struct fuse_ctx *caller)
+static void ask_engine(struct files *files, struct node *node, const struct fuse_ctx *caller,
+		       const struct viewer *viewer)
 {
 	struct message *message = message_new(MESSAGE_ACQUIRE, 0);
 
@@ -88,6 +116,7 @@ static void ask_engine(struct files *files, struct node *node, const struct fuse
 	message->tree = tree_ref(files->nodes.tree);
 	message->entry = node->entry;
 	message->ttl_ms = node->ttl_ms;
+	memcpy(message->holders, viewer->holders, sizeof(message->holders));
 	message->caller = (struct lease_caller){
 		.uid = caller->uid,
 		.gid = caller->gid,
@@ -96,16 +125,23 @@ static void ask_engine(struct files *files, struct node *node, const struct fuse
 	message_send(&files->outbox, message);
 }
 
-static void keep_open(struct files *files, fuse_req_t req, struct node *node)
+static void keep_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
 {
-	struct kept *kept = kept_new(files, req);
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	int error = node->fresh ? 0 : holders_watch(&files->holders, viewer, caller->pid);
 
+	if (error) {
+		refuse(files, req, node, error, viewer->reason);
+		return;
+	}
+
+	struct kept *kept = kept_new(files, req);
 	if (!kept)
 		return;
 	kept->node = node;
 	list_append(&node->waiters, &kept->link);
 	if (node->acquire == 0)
-		ask_engine(files, node, fuse_req_ctx(req));
+		ask_engine(files, node, caller, viewer);
 	/* Last: it calls back at once when the interrupt came first. */
 	fuse_req_interrupt_func(req, interrupted, kept);
 }
@@ -129,14 +165,15 @@ static void open_without_waiting(struct files *files, fuse_req_t req, struct nod
 	reply_open(files, req, node, &files->origin);
 }
 
-static void open_empty(struct files *files, fuse_req_t req, struct node *node, int flags)
+static void open_empty(struct files *files, fuse_req_t req, struct node *node,
+		       struct viewer *viewer, int flags)
 {
 	if (flags & O_NONBLOCK)
 		open_without_waiting(files, req, node);
 	else if (node->kind == NODE_EMPTY)
 		fuse_reply_err(req, ESTALE); /* the VFS looks its name up again */
 	else
-		keep_open(files, req, node);
+		keep_open(files, req, node, viewer);
 }
 
 void open_fail(struct files *files, struct node *node, int error)
@@ -152,6 +189,14 @@ void open_fail(struct files *files, struct node *node, int error)
 		fuse_reply_err(req, error);
 	}
 	node_settle(&files->nodes, node);
+}
+
+/* Its leases are there, and yet nobody is given them by this node. */
+static void open_fail_leased(struct files *files, struct node *node, int error)
+{
+	if (node->fresh)
+		fresh_end(files, node, "not handed out");
+	open_fail(files, node, error);
 }
 
 static void open_all(struct files *files, struct node *node)
@@ -170,16 +215,36 @@ static void open_all(struct files *files, struct node *node)
 		kept_free(kept);
 		open_leased(files, req, node, uid, &origin);
 	}
-	uncount_open(files, node);
+	let_go(files, node);
 }
 
-static bool store_bytes(struct files *files, const struct node *node, void *bytes, size_t n)
+/* The device cannot take rendered bytes where they lie: it pins pages, which those of secrets do
+ * not allow. The copy is wiped as soon as the kernel has it. */
+static char *copy_out(const char *bytes, size_t n)
+{
+	char *copy = alloc_zeroed(n + 1, 1);
+
+	if (n > 0)
+		memcpy(copy, bytes, n);
+	return copy;
+}
+
+static void wipe_out(char *copy, size_t n)
+{
+	secret_wipe(copy, n);
+	free(copy);
+}
+
+static bool store_bytes(struct files *files, const struct node *node, const char *bytes, size_t n)
 {
 	struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(0);
+	char *copy = copy_out(bytes, n);
 
-	buffer.buf[0].mem = bytes;
+	buffer.buf[0].mem = copy;
 	buffer.buf[0].size = n;
-	return fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0) == 0;
+	int r = fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0);
+	wipe_out(copy, n);
+	return r == 0;
 }
 
 /* Content and size into the kernel, before any OPEN of this node has been answered. A process that
@@ -232,12 +297,12 @@ void open_acquired(struct files *files, const struct message *message)
 		return;
 	}
 	if (node->stale || !sort_leases(node->entry, message, leases)) {
-		open_fail(files, node, ESTALE);
+		open_fail_leased(files, node, ESTALE);
 		return;
 	}
 	node_bind(&files->nodes, node, leases);
 	if (node->error) {
-		open_fail(files, node, node->error);
+		open_fail_leased(files, node, node->error);
 	} else if (files->first_open == FS_FIRST_OPEN_STORE && store(files, node)) {
 		node_write(&files->nodes, node);
 		open_all(files, node);
@@ -247,7 +312,7 @@ void open_acquired(struct files *files, const struct message *message)
 			node_retire(&files->nodes, node);
 		else
 			node_write(&files->nodes, node);
-		open_fail(files, node, ESTALE);
+		open_fail_leased(files, node, ESTALE);
 	}
 }
 
@@ -279,6 +344,64 @@ static void open_probe(struct files *files, fuse_req_t req, struct node *node)
 	reply_open(files, req, node, &files->origin);
 }
 
+/* A node of a holder that the caller is not. The holder may have ended, or have been forgotten,
+ * between the look at the name and this: so the VFS is made to look again, once. Who comes back to
+ * the same node has come by a way that does not ask for the name, and would read another's key. */
+static void refuse_foreign(struct files *files, fuse_req_t req, struct node *node,
+			   const struct viewer *viewer)
+{
+	pid_t tid = fuse_req_ctx(req)->pid;
+
+	if (viewer->error) {
+		refuse(files, req, node, viewer->error, viewer->reason);
+	} else if (node->refused != tid) {
+		node->refused = tid;
+		fuse_reply_err(req, ESTALE);
+	} else {
+		node->refused = 0;
+		refuse(files, req, node, EACCES,
+		       "its reader has come to another's file, by a bind mount of that one file "
+		       "or through /proc/PID/fd; bind-mount the folder, which gives each reader "
+		       "its own, or use scope shared");
+	}
+}
+
+/* By its config's lists. */
+static bool allowed(struct files *files, fuse_req_t req, const struct node *node)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct access_caller caller = {ctx->uid, ctx->gid, ctx->pid};
+	const struct config *config = node->entry->config;
+
+	/* .status is for who is refused. */
+	if (!config || (node->kind == NODE_REPORT && !config->access.hide) ||
+	    access_allows(&config->access, &caller, &files->holders.mounts))
+		return true;
+	refuse(files, req, node, EACCES, "it is in none of the lists in the config's access.allow");
+	return false;
+}
+
+/* True when it may: else it is answered. */
+static bool may_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+
+	if (!allowed(files, req, node))
+		return false;
+	if (node->fresh) {
+		int error = fresh_may_open(files, node, caller->uid, viewer);
+
+		if (error)
+			fuse_reply_err(req, error);
+		return error == 0;
+	}
+	holders_view(&files->holders, node->entry->scopes, caller->uid, caller->pid, viewer);
+	if (!viewer->error && node->holder == viewer->node)
+		return true;
+	refuse_foreign(files, req, node, viewer);
+	return false;
+}
+
 /* Requests. */
 
 void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
@@ -286,6 +409,7 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	struct files *files = files_of(req);
 	uid_t uid = fuse_req_ctx(req)->uid;
 	struct node *node = node_of(req, id); /* NULL: the request is gone */
+	struct viewer viewer;
 
 	if (!node)
 		return;
@@ -293,16 +417,16 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		fuse_reply_err(req, EROFS);
 	else if (!node_alive(node, files->clock->boottime_at(files->clock)))
 		fuse_reply_err(req, ESTALE);
-	else if (node->holder != 0 && node->holder != lease_holder_user(uid))
-		fuse_reply_err(req, EACCES); /* another's file, through /proc/PID/fd */
 	else if (node->error)
 		fuse_reply_err(req, node->error);
+	else if (!may_open(files, req, node, &viewer))
+		return;
 	else if (node->kind == NODE_PROBE)
 		open_probe(files, req, node);
 	else if (node->kind == NODE_REPORT)
 		open_report(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
-		open_empty(files, req, node, info->flags);
+		open_empty(files, req, node, &viewer, info->flags);
 	else
 		open_leased(files, req, node, uid, &files->origin);
 }
@@ -318,6 +442,16 @@ static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size,
 	fuse_reply_buf(req, bytes + offset, size < left ? size : left);
 }
 
+static void reply_rendered(fuse_req_t req, const struct download *bytes, size_t size, off_t offset)
+{
+	size_t left = offset < (off_t)bytes->n ? bytes->n - (size_t)offset : 0;
+	size_t n = size < left ? size : left;
+	char *copy = copy_out(bytes->bytes + (n > 0 ? offset : 0), n);
+
+	fuse_reply_buf(req, copy, n);
+	wipe_out(copy, n);
+}
+
 /* Rendered anew each time, so that no copy stays; what is in the page cache does not come here. */
 static void read_rendered(fuse_req_t req, const struct node *node, size_t size, off_t offset)
 {
@@ -327,7 +461,7 @@ static void read_rendered(fuse_req_t req, const struct node *node, size_t size, 
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
-		reply_part(req, bytes.bytes, bytes.n, size, offset);
+		reply_rendered(req, &bytes, size, offset);
 	download_finish(&bytes);
 }
 
@@ -370,5 +504,5 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 
 	fuse_reply_err(req, 0);
 	if (node && node->opens > 0 && was_open)
-		uncount_open(files, node);
+		let_go(files, node);
 }

@@ -39,6 +39,7 @@ struct record {
 	uint64_t content; /* a digest of the bytes */
 	uint32_t n_bindings;
 	uint32_t name_n; /* 0: none */
+	uint32_t fresh, opener;
 };
 
 /* Of a node: 0, or 1 + the place of the record's first cell. */

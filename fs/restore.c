@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/holders.h"
 #include "fs/node_private.h"
 #include "lease/alloc.h"
 
@@ -60,6 +61,13 @@ static const struct entry *find_entry(const struct index *index, const struct re
 
 /* Leases. */
 
+/* A set of holders was known to the process that made it; now nobody is it, and only who has the
+ * node open already reads it. */
+static bool holder_has(lease_holder node, lease_holder lease)
+{
+	return lease == 0 || lease == node || holders_is_set(node);
+}
+
 /* Each in the version that the node was bound to; NULL where it is gone, or not for this holder. */
 static struct lease *find_version(const struct nodes *nodes, const struct record_found *found,
 				  size_t i, const struct dynamic_secret *secret)
@@ -69,7 +77,7 @@ static struct lease *find_version(const struct nodes *nodes, const struct record
 	const struct lease *lease = held ? held->lease : NULL;
 
 	if (!lease || !lease->secret_access_key || strcmp(lease->slot.secret, secret->name) != 0 ||
-	    (lease->slot.holder != 0 && lease->slot.holder != found->record.holder))
+	    !holder_has(found->record.holder, lease->slot.holder))
 		return NULL;
 	if (lease->generation == binding->generation)
 		return lease_ref(lease);
@@ -109,6 +117,13 @@ static bool bind(struct nodes *nodes, struct node *node, const struct record_fou
 
 /* Nodes. */
 
+/* Has it leases, of whoever had them? */
+static bool leases_for_it(const struct entry *entry, const struct record *record)
+{
+	return entry->secrets != 0 &&
+	       (record->fresh || (entry->scopes != 0) == (record->holder != 0));
+}
+
 /* Does the entry mean what it meant? With its bytes, where it has any of its own. */
 static bool same(struct nodes *nodes, struct node *node, const struct record_found *found)
 {
@@ -123,10 +138,9 @@ static bool same(struct nodes *nodes, struct node *node, const struct record_fou
 		       entry->content == record->content && entry->size == record->size;
 	case NODE_UNLEASED:
 	case NODE_EMPTY:
-		return entry->secrets != 0 && entry->own == (record->holder != 0);
+		return leases_for_it(entry, record);
 	case NODE_LEASED:
-		return entry->secrets != 0 && entry->own == (record->holder != 0) &&
-		       bind(nodes, node, found);
+		return leases_for_it(entry, record) && bind(nodes, node, found);
 	case NODE_REPORT: /* its text was in its page cache, or nowhere */
 	case NODE_PROBE:
 		return false;
@@ -182,6 +196,8 @@ static void restore(void *arg, const struct record_found *found)
 	node->folder = record->folder;
 	node->ttl_ms = record->ttl_ms;
 	node->holder = record->holder;
+	node->fresh = record->fresh;
+	node->opener = record->opener;
 	node->name = record->name_n > 0 ? alloc_copy(found->name) : NULL;
 	if (entry && !found->stale && same(nodes, node, found)) {
 		node->size = record->size;

@@ -45,11 +45,13 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 	list_init(&files->questions);
 	kept_begin(files);
 	nodes_init(&files->nodes, files->shared, tree, &files->outbox);
+	holders_init(&files->holders, files->shared, &files->outbox);
 }
 
 void files_finish(struct files *files)
 {
 	nodes_finish(&files->nodes);
+	holders_finish(&files->holders);
 	kept_finish(files);
 	free(files->notice);
 	free(files->state_folder);
@@ -138,6 +140,59 @@ static void lease_changed(struct files *files, const struct message *message)
 		nodes_end_lease(&files->nodes, lease->id);
 }
 
+/* Leases whose holder an earlier process knew, and which nobody is any more: nobody is ever given
+ * them, and no end of their holder will come. */
+struct orphans {
+	struct files *files;
+	struct message **messages;
+	size_t n, size;
+};
+
+static bool is_orphan(const struct files *files, const struct lease *lease)
+{
+	switch (lease->slot.holder >> 56) {
+	case HOLDER_CONTAINER:
+	case HOLDER_PROCESS:
+		return !holders_known(&files->holders, lease->slot.holder);
+	case HOLDER_OPEN:
+		return !nodes_open(&files->nodes, lease->id);
+	default:
+		return false;
+	}
+}
+
+static void gather_orphan(void *arg, const struct lease *lease)
+{
+	struct orphans *orphans = arg;
+	struct message *message;
+
+	if (!is_orphan(orphans->files, lease))
+		return;
+	message = message_new(MESSAGE_LET_GO, 1);
+	message->holders[0] = lease->slot.holder;
+	message->text = alloc_copy("its holder is not known any more");
+	message->leases[0] = lease_ref(lease);
+	if (orphans->n == orphans->size) {
+		orphans->size = orphans->size ? 2 * orphans->size : 16;
+		orphans->messages =
+			alloc_resized(orphans->messages, orphans->size, sizeof(struct message *));
+	}
+	orphans->messages[orphans->n++] = message;
+}
+
+static void end_orphans(struct files *files)
+{
+	struct orphans orphans = {.files = files};
+
+	leases_each(&files->nodes.leases, gather_orphan, &orphans);
+	for (size_t i = 0; i < orphans.n; i++) {
+		/* A request that is replayed must not find it. */
+		nodes_end_lease(&files->nodes, orphans.messages[i]->leases[0]->id);
+		message_send(&files->outbox, orphans.messages[i]);
+	}
+	free(orphans.messages);
+}
+
 void files_take(struct files *files, struct message *message)
 {
 	switch (message->kind) {
@@ -157,6 +212,9 @@ void files_take(struct files *files, struct message *message)
 		message->kind = MESSAGE_HELD;
 		message_send(&files->outbox, message);
 		return;
+	case MESSAGE_HOLDER_ENDED:
+		holders_ended(&files->holders, message->holders[0]);
+		break;
 	case MESSAGE_TREE:
 		nodes_reload(&files->nodes, message->tree);
 		message->tree = NULL;
@@ -172,7 +230,9 @@ void files_take(struct files *files, struct message *message)
 		files->handing_over = files->stopping = true;
 		break;
 	case MESSAGE_RESUME:
+		holders_restore(&files->holders);
 		nodes_restore(&files->nodes);
+		end_orphans(files);
 		files_replay(files);
 		files->held = false;
 		break;

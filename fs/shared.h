@@ -38,6 +38,10 @@
 /* Nodes, at a cell or a few each. Beyond, likewise: such a node is stale to the next process. */
 #define SHARED_CELLS_MAX  (256u * 1024)
 #define SHARED_CELL_BYTES 208
+/* Holders that are watched. The end of one whose place is longer is the end of its leases at the
+ * next process, which does not know it. */
+#define SHARED_HOLDERS_MAX 16384u
+#define SHARED_PLACE_MAX   1024
 
 /* A request that was read and is to be answered later. */
 struct shared_kept {
@@ -67,6 +71,13 @@ struct shared_cell {
 	unsigned char bytes[SHARED_CELL_BYTES];
 };
 
+/* A container or process that may have leases (holders.h). */
+struct shared_holder {
+	_Atomic(uint64_t) number; /* 0: free */
+	uint64_t a, b, c;
+	char place[SHARED_PLACE_MAX];
+};
+
 struct shared {
 	uint64_t layout;
 	uint64_t seed; /* of hashes that mean the same to the next process */
@@ -75,7 +86,8 @@ struct shared {
 	_Atomic(uint64_t) last_holder; /* of containers, processes, open files, clients */
 	_Atomic(uint64_t) last_order;
 	_Atomic(uint64_t) last_version;
-	_Atomic(uint32_t) kept_used, handles_used, cells_used; /* none beyond was ever touched */
+	_Atomic(uint32_t) kept_used, handles_used, cells_used, holders_used; /* none beyond was
+										ever touched */
 	_Atomic(uint32_t) first_open; /* enum fs_first_open; PROBE: not known yet */
 	_Atomic(uint32_t) init_n;     /* 0: INIT has not come */
 	alignas(8) unsigned char init[SHARED_INIT_MAX];
@@ -88,6 +100,7 @@ struct shared {
 	struct shared_kept kept[SHARED_KEPT_MAX];
 	struct shared_handle handles[SHARED_HANDLES_MAX];
 	struct shared_cell cells[SHARED_CELLS_MAX];
+	struct shared_holder holders[SHARED_HOLDERS_MAX];
 	struct lease_memory memory[LEASES_MEMORY_ROWS][LEASES_MEMORY_ROW];
 	struct ledger_memory ledger;
 };
@@ -103,6 +116,12 @@ int shared_map(struct shared **ret, int fd, struct dsec_error *err);
 int shared_map_private(struct shared **ret, struct dsec_error *err);
 
 struct shared *shared_unmap(struct shared *shared); /* NULL-safe; returns NULL */
+
+/* A holder's number, never given before. */
+static inline uint64_t shared_take_holder(struct shared *shared)
+{
+	return atomic_fetch_add(&shared->last_holder, 1) + 1;
+}
 
 /* Has an earlier process served this mount? */
 static inline bool shared_resumed(const struct shared *shared)

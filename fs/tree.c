@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include "lease/alloc.h"
+#include "lease/owner.h"
 
 #define WORLD_FOLDER_MODE (S_IFDIR | 0555)
 #define WORLD_FILE_MODE   (S_IFREG | 0444)
+#define OWNER_FILE_MODE   (S_IFREG | 0400)
 
 struct tree {
 	atomic_uint refs;
@@ -99,7 +101,7 @@ static void lease_for(struct entry *file, uint64_t secrets)
 	file->secrets = secrets;
 	for (size_t i = 0; i < file->config->n_dynamics; i++)
 		if (secrets >> i & 1 && file->config->dynamics[i].scope != SCOPE_SHARED)
-			file->own = true;
+			file->scopes |= 1u << file->config->dynamics[i].scope;
 }
 
 static int fill_config(struct entry *folder, struct dsec_error *err)
@@ -147,11 +149,25 @@ static void fill_aws_user(struct entry *folder)
 	lease_for(add(folder, "process.json", ENTRY_AWS_PROCESS), folder->secrets);
 }
 
-static void fill_dsec(struct entry *folder)
+static bool hides_something(const struct catalog *catalog)
 {
+	for (size_t i = 0; i < catalog->n_projects; i++)
+		for (size_t j = 0; j < catalog->projects[i].n_configs; j++)
+			if (catalog->projects[i].configs[j].access.hide)
+				return true;
+	return false;
+}
+
+/* They name all configs. */
+static void fill_dsec(struct entry *folder, const struct catalog *catalog)
+{
+	struct entry *leases, *metrics;
+
 	folder->children = alloc_zeroed(3, sizeof(*folder->children));
-	add(folder, "leases.json", ENTRY_LEASES);
-	add(folder, "metrics", ENTRY_METRICS);
+	leases = add(folder, "leases.json", ENTRY_LEASES);
+	metrics = add(folder, "metrics", ENTRY_METRICS);
+	if (hides_something(catalog))
+		leases->mode = metrics->mode = OWNER_FILE_MODE;
 	add(folder, "version", ENTRY_VERSION);
 }
 
@@ -193,7 +209,7 @@ static int fill(struct tree *tree, struct entry *folder, struct dsec_error *err)
 		fill_aws_user(folder);
 		return 0;
 	case ENTRY_DSEC:
-		fill_dsec(folder);
+		fill_dsec(folder, tree->catalog);
 		return 0;
 	default:
 		return 0;
@@ -260,8 +276,8 @@ int tree_new(struct tree **ret, struct catalog *catalog, const char *version, in
 		.name = "",
 		.parent = &tree->root,
 		.mode = WORLD_FOLDER_MODE,
-		.uid = getuid(),
-		.gid = getgid(),
+		.uid = owner_uid(),
+		.gid = owner_gid(),
 		.ino = 1,
 	};
 
@@ -363,8 +379,7 @@ int tree_render(struct download *to, const struct tree *tree, const struct entry
 		r = download_aws_process(to, leases[only]);
 		break;
 	case ENTRY_VERSION:
-		to->bytes = alloc_copy(tree->version);
-		to->n = to->size = strlen(tree->version);
+		r = download_text(to, tree->version);
 		break;
 	default:
 		break;

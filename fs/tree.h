@@ -52,7 +52,9 @@ struct entry {
 	const struct download_key *key; /* KEY */
 	enum download_format format;    /* FORMAT */
 	uint64_t secrets; /* bit i: config->dynamics[i] must be leased to read it; 0: nothing */
-	bool own; /* one of those has scope user: readers of different uid have different files */
+	/* Bit i: one of those has scope i, other than shared: readers who are different holders
+	 * have different files. */
+	unsigned scopes;
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;

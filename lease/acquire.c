@@ -10,6 +10,7 @@ struct request {
 	uint64_t ticket;
 	struct timer deadline;
 	struct lease_caller caller;
+	lease_holder exclusive; /* 0, or nobody else is to be given these leases */
 	engine_acquired *done;
 	void *arg;
 	size_t n_missing;
@@ -93,6 +94,13 @@ static void report_failed(struct engine *engine, const struct lease_slot *slot,
 		observer->failed(observer->arg, slot, caller, err);
 }
 
+/* What was made, or is being made, for this reader alone is nobody's now. */
+static void give_up(const struct request *request)
+{
+	if (request->exclusive)
+		engine_end_holder(request->engine, request->exclusive, "not handed out");
+}
+
 static void request_fail(struct request *request, const struct lease_slot *slot,
 			 const struct dsec_error *err)
 {
@@ -102,6 +110,7 @@ static void request_fail(struct request *request, const struct lease_slot *slot,
 	detach(request);
 	report_failed(request->engine, slot, &request->caller, &kept);
 	request->done(request->arg, NULL, 0, &kept);
+	give_up(request);
 	request_free(request);
 }
 
@@ -291,6 +300,7 @@ static struct request *request_new(struct engine *engine, const struct acquire *
 	request->engine = engine;
 	request->deadline.fire = deadline_passed;
 	request->caller = asked->caller;
+	request->exclusive = acquire_exclusive(asked);
 	request->done = done;
 	request->arg = arg;
 	for (size_t i = 0; i < config->n_dynamics; i++)
@@ -364,6 +374,23 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 	return request_find(engine, ticket) ? ticket : 0;
 }
 
+void engine_refused(struct engine *engine, const char *project, const char *config,
+		    uint64_t secrets, const struct lease_caller *caller,
+		    const struct dsec_error *err)
+{
+	const struct config *asked = catalog_config(engine->catalog, project, config);
+
+	for (size_t i = 0; asked && i < asked->n_dynamics; i++) {
+		struct pool *pool = pool_find(engine, project, config, asked->dynamics[i].name);
+		const struct lease_slot slot = {project, config, asked->dynamics[i].name, 0, 0};
+
+		if (!(secrets >> i & 1))
+			continue;
+		pool_failed(pool, err);
+		report_failed(engine, &slot, caller, err);
+	}
+}
+
 void engine_abandon(struct engine *engine, uint64_t ticket)
 {
 	struct request *request = request_find(engine, ticket);
@@ -371,6 +398,13 @@ void engine_abandon(struct engine *engine, uint64_t ticket)
 	if (!request)
 		return;
 	engine->counters.abandoned++;
+	detach(request);
+	give_up(request);
+	request_free(request);
+}
+
+static void forget(struct request *request)
+{
 	detach(request);
 	request_free(request);
 }
@@ -382,7 +416,6 @@ void requests_free(struct engine *engine)
 			struct slot *slot = container_of(slot_at, struct slot, link);
 
 			while (!list_empty(&slot->waiters))
-				engine_abandon(engine, list_first(&slot->waiters, struct part, link)
-							       ->request->ticket);
+				forget(list_first(&slot->waiters, struct part, link)->request);
 		}
 }

@@ -71,8 +71,8 @@ struct tag {
 enum lease_scope {
 	SCOPE_SHARED,    /* one lease for all readers of the config */
 	SCOPE_USER,      /* one a uid */
-	SCOPE_CONTAINER, /* refused by this version, with a sentence */
-	SCOPE_PROCESS,   /* likewise */
+	SCOPE_CONTAINER, /* one a container or unit of systemd */
+	SCOPE_PROCESS,   /* one a process */
 	SCOPES,          /* how many there are */
 };
 
@@ -103,11 +103,23 @@ struct static_secret {
 	struct secret *value;
 };
 
+/* Names may be patterns, as of fnmatch(3). */
+struct allow {
+	const uid_t *uids;
+	const gid_t *gids;
+	const char *const *units;      /* of systemd: "app.service" */
+	const char *const *containers; /* "docker:ID", or the ID or name alone */
+	size_t n_uids, n_gids, n_units, n_containers;
+};
+
 struct access {
 	uid_t uid;
 	gid_t gid;
 	mode_t mode; /* of files, read bits only; folders get x where there is r. Default 0400 of
 			the daemon's user */
+	bool restricted;    /* only who is in one of the lists may read, root too */
+	struct allow allow; /* all empty where it is not restricted */
+	bool hide;          /* who may not read does not see it either */
 };
 
 struct config {
@@ -134,10 +146,12 @@ struct catalog {
 	const struct project *projects;
 	size_t n_projects;
 	int64_t read_timeout_ms, unmount_timeout_ms;
-	const char *const *api_listen; /* "unix:PATH" or "HOST:PORT" (loopback) */
+	const char *const *api_listen; /* "unix:PATH" or "HOST:PORT" */
 	size_t n_api_listen;
 	const char *api_admin_group; /* NULL: none */
-	const char *audit_file;      /* NULL: no audit log */
+	/* PEM files; both or neither. Set when an address is not loopback. */
+	const char *api_tls_certificate, *api_tls_key;
+	const char *audit_file; /* NULL: no audit log */
 };
 
 /* One mistake in the file. */
@@ -203,6 +217,13 @@ const struct dynamic_secret *config_dynamic(const struct config *config, const c
 /* The path of the first Unix socket in api.listen; NULL: none. */
 #define CATALOG_UNIX_PREFIX "unix:"
 const char *catalog_api_socket(const struct catalog *catalog);
+
+/* "HOST:PORT" in parts; a host that is an IPv6 address keeps its brackets. */
+#define CATALOG_HOST_MAX 64
+bool catalog_listen_split(const char *listen, char host[CATALOG_HOST_MAX], const char **ret_port);
+
+/* Is it in 127.0.0.0/8, or [::1], or localhost? */
+bool catalog_is_loopback(const char *host);
 
 /* What a lease of ttl_ms must have left to be handed to another reader: min_validity_ms, but at
  * most half of ttl_ms. */

@@ -206,8 +206,7 @@ static struct lease *make_lease(struct principal *principal, uint64_t generation
 			 .config = record->config,
 			 .secret = record->secret,
 			 .ttl_ms = record->ttl_ms,
-			 .holder = principal->slot ? principal->slot->holder
-						   : principal->kept.holder},
+			 .holder = principal->holder},
 		.integration = record->integration,
 		.user = record->user,
 		.arn = record->arn,
@@ -298,6 +297,7 @@ void principal_resume(struct principal *principal)
 {
 	struct engine_kept *kept = &principal->kept;
 
+	principal->holder = kept->holder;
 	principal->start_at = kept->start_at;
 	principal->expire_at = kept->expire_at;
 	if (principal->recipe)

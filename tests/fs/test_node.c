@@ -111,6 +111,15 @@ static struct lease *active(struct world *world, const char *config, uint64_t ge
 	return lease;
 }
 
+/* As a reader of that uid has its leases. */
+static bool choose(struct world *world, const struct entry *of, int64_t ttl_ms, uid_t uid,
+		   int64_t now_at, const struct lease *ret[CATALOG_DYNAMICS_MAX], int64_t *until)
+{
+	const lease_holder holders[SCOPES] = {[SCOPE_USER] = lease_holder_user(uid)};
+
+	return leases_choose(&world->nodes.leases, of, ttl_ms, uid, holders, now_at, ret, until);
+}
+
 static void forget(struct world *world, struct node *node)
 {
 	node->lookups = 0;
@@ -180,6 +189,32 @@ static void an_ended_leases_bytes_go_at_once_where_nobody_has_them_open(void **s
 	assert_int_equal(sent(world, MESSAGE_INVALIDATE), 2);
 }
 
+/* Zeroes in the page cache are for what is dead: a pipe may share the pages of what is not. */
+static void only_a_dead_leases_pages_are_zeroed(void **state)
+{
+	struct world *world = *state;
+	struct lease *dead = active(world, "dev", 1, 0), *alive = active(world, "dev", 2, 0);
+	uint64_t zeroed = leased(world, "dev", ".env", dead, 0)->id;
+	unsigned dropped = 0;
+
+	leased(world, "dev", ".json", alive, 0);
+	nodes_end_lease(&world->nodes, dead->id);
+	nodes_reload(&world->nodes, grow(world, "us"));
+	for (struct queue_item *next, *item = queue_take(&world->outbox); item; item = next) {
+		struct message *message = message_of(item);
+
+		next = item->next;
+		if (message->kind == MESSAGE_INVALIDATE) {
+			assert_int_equal(message->size > 0, message->node == zeroed);
+			dropped++;
+		}
+		message_free(message);
+	}
+	assert_true(dropped >= 2);
+	lease_unref(dead);
+	lease_unref(alive);
+}
+
 static void an_open_file_keeps_its_bytes_until_it_is_closed(void **state)
 {
 	struct world *world = *state;
@@ -228,14 +263,12 @@ static void a_renewed_version_takes_the_older_ones_place(void **state)
 	memcpy(renewed->id, lease->id, sizeof(renewed->id));
 	struct node *node = leased(world, "dev", ".json", lease, 0);
 	leases_active(&world->nodes.leases, renewed);
-	assert_true(
-		leases_choose(&world->nodes.leases, json, 0, 0, NOW_AT + 2000, given, &until_at));
+	assert_true(choose(world, json, 0, 0, NOW_AT + 2000, given, &until_at));
 	assert_int_equal(given[0]->generation, 2);
 	assert_true(node_alive(node, NOW_AT + 2000));
 	nodes_end_lease(&world->nodes, lease->id);
 	assert_false(node_alive(node, NOW_AT + 2000));
-	assert_false(
-		leases_choose(&world->nodes.leases, json, 0, 0, NOW_AT + 2000, given, &until_at));
+	assert_false(choose(world, json, 0, 0, NOW_AT + 2000, given, &until_at));
 	lease_unref(lease);
 	lease_unref(renewed);
 }
@@ -249,8 +282,7 @@ static void an_adopted_lease_has_no_secret_and_is_given_to_nobody(void **state)
 
 	lease->secret_access_key = secret_unref(lease->secret_access_key);
 	leases_active(&world->nodes.leases, lease);
-	assert_false(leases_choose(&world->nodes.leases, entry(world, "dev", ".json"), 0, 0, NOW_AT,
-				   given, &until_at));
+	assert_false(choose(world, entry(world, "dev", ".json"), 0, 0, NOW_AT, given, &until_at));
 	lease_unref(lease);
 }
 
@@ -266,11 +298,9 @@ static void a_caller_keeps_its_lease_and_a_stranger_gets_the_newest(void **state
 	leases_remember(&world->nodes.leases, &node->bindings[0], 1001, NOW_AT);
 	new = sample_lease(world->catalog, "dev", "AWS_USER", 2, 0, NOW_AT + 1000);
 	leases_active(&world->nodes.leases, new);
-	assert_true(leases_choose(&world->nodes.leases, json, 0, 1001, NOW_AT + 2000, given,
-				  &until_at));
+	assert_true(choose(world, json, 0, 1001, NOW_AT + 2000, given, &until_at));
 	assert_int_equal(given[0]->generation, 1);
-	assert_true(leases_choose(&world->nodes.leases, json, 0, 1002, NOW_AT + 2000, given,
-				  &until_at));
+	assert_true(choose(world, json, 0, 1002, NOW_AT + 2000, given, &until_at));
 	assert_int_equal(given[0]->generation, 2);
 	assert_int_equal(until_at, NOW_AT + 2000);
 	lease_unref(old);
@@ -287,9 +317,8 @@ static void a_lease_of_another_ttl_serves_only_who_asked_for_it(void **state)
 
 	assert_int_equal(node_file_ttl(json, 1800000), 0);
 	assert_int_equal(node_file_ttl(json, 10800000), 10800000);
-	assert_true(leases_choose(&world->nodes.leases, json, 0, 0, NOW_AT, given, &until_at));
-	assert_false(
-		leases_choose(&world->nodes.leases, json, 10800000, 0, NOW_AT, given, &until_at));
+	assert_true(choose(world, json, 0, 0, NOW_AT, given, &until_at));
+	assert_false(choose(world, json, 10800000, 0, NOW_AT, given, &until_at));
 	lease_unref(lease);
 }
 
@@ -411,6 +440,7 @@ int main(void)
 		TEST(two_holders_never_share_a_node),
 		TEST(a_node_id_is_never_used_twice),
 		TEST(an_ended_leases_bytes_go_at_once_where_nobody_has_them_open),
+		TEST(only_a_dead_leases_pages_are_zeroed),
 		TEST(an_open_file_keeps_its_bytes_until_it_is_closed),
 		TEST(a_dead_lease_is_not_opened_though_nobody_said_so),
 		TEST(a_renewed_version_takes_the_older_ones_place),

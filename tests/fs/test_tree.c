@@ -56,8 +56,8 @@ static void a_file_needs_the_leases_of_what_is_in_it(void **state)
 	assert_int_equal(entry_child(entry_child(aws, "AWS_TWO"), "credentials")->secrets, 2);
 	assert_int_equal(find(tree, "two", "DOPPLER_CONFIG")->secrets, 0);
 	assert_int_equal(find(tree, "plain", ".json")->secrets, 0);
-	assert_true(find(tree, "own", ".json")->own);
-	assert_false(find(tree, "dev", ".json")->own);
+	assert_true(find(tree, "own", ".json")->scopes);
+	assert_false(find(tree, "dev", ".json")->scopes);
 	tree_unref(tree);
 }
 
@@ -92,8 +92,12 @@ static void options_are_read_or_do_not_exist(void **state)
 	static const struct {
 		const char *name, *config;
 		int64_t ttl_ms;
+		bool fresh;
 	} good[] = {
 		{"dev", "dev", 7},
+		{"dev@fresh", "dev", 0, true},
+		{"dev@fresh,3h", "dev", 10800000, true},
+		{"dev@3h,fresh", "dev", 10800000, true},
 		{"dev@3h", "dev", 10800000},
 		{"dev@1h30m", "dev", 5400000},
 		{"dev@10s", "dev", 10000},
@@ -114,7 +118,10 @@ static void options_are_read_or_do_not_exist(void **state)
 		"dev@-3h",
 		"dev@0",
 		"dev@3h ",
-		"dev@fresh",
+		"dev@fresher",
+		"dev@fres",
+		"dev@fresh,fresh",
+		"dev@fresh,",
 		"dev@1h,new",
 		"dev@\xff",
 		"dev@9999999h",
@@ -127,6 +134,7 @@ static void options_are_read_or_do_not_exist(void **state)
 		assert_int_equal(path_parse(good[i].name, config, &options), 0);
 		assert_string_equal(config, good[i].config);
 		assert_int_equal(options.ttl_ms, good[i].ttl_ms);
+		assert_int_equal(options.fresh, good[i].fresh);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct path_options options = {.ttl_ms = 7};
