@@ -205,6 +205,8 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		.sandbox = text,
 	};
 
+	if (daemon->fuse_fd < 0)
+		return 0; /* an earlier worker was killed while it ended: see daemon_run */
 	sandbox_text(text, from->sandbox);
 	daemon->fuse_fd = -1;
 	return fs_start(&daemon->fs, &options, err);
@@ -214,6 +216,8 @@ static int mount(struct daemon *daemon, struct dsec_error *err)
 {
 	int r = door_mount(daemon->options.door, &daemon->fuse_fd);
 
+	if (r == -ENOTCONN)
+		return 0; /* there is none any more */
 	if (r < 0)
 		err->message[0] = '\0'; /* the keeper has said it */
 	return r;
@@ -271,7 +275,7 @@ static int watch_all(struct daemon *daemon, struct dsec_error *err)
 {
 	if (watch(daemon, SOURCE_DOOR, door_fd(daemon->options.door)) < 0 ||
 	    watch(daemon, SOURCE_TIMER, daemon->timer_fd) < 0 ||
-	    watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0 ||
+	    (daemon->fs && watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0) ||
 	    watch(daemon, SOURCE_AWS, aws_fd(daemon->aws)) < 0 ||
 	    watch(daemon, SOURCE_JOURNAL, journal_sqlite_fd(daemon->journal)) < 0 ||
 	    (daemon->api && watch(daemon, SOURCE_API, api_fd(daemon->api)) < 0))
@@ -309,7 +313,8 @@ static void begin(struct daemon *daemon, bool lost)
 	engine_start(daemon->engine, lost);
 	daemon->resuming = false;
 	ledger_settle(daemon->ledger);
-	fs_resume(daemon->fs);
+	if (daemon->fs)
+		fs_resume(daemon->fs);
 }
 
 /* What takes the keeper's user, or is looked for by name. */
@@ -562,8 +567,9 @@ static void serve(struct daemon *daemon)
 
 static void tell_ready(struct daemon *daemon)
 {
-	log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
-		 daemon->options.mountpoint, secret_arena_kind());
+	if (daemon->fs)
+		log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
+			 daemon->options.mountpoint, secret_arena_kind());
 	if (daemon->options.background)
 		background_detach();
 	door_ready(daemon->options.door);
@@ -572,6 +578,8 @@ static void tell_ready(struct daemon *daemon)
 int daemon_run(struct daemon *daemon)
 {
 	tell_ready(daemon);
+	if (!daemon->fs)
+		daemon_end(daemon, "unmounted");
 	serve(daemon);
 
 	struct engine_left left = engine_left(daemon->engine);

@@ -312,10 +312,9 @@ static void worker_ended(struct keeper *keeper, int status)
 			keeper->start_at = now() + KEEPER_BACKOFF_CAP_MS;
 	} else if (WIFEXITED(status) && (keeper->state.unmounted || !keeper->ever_served)) {
 		finish(keeper, WEXITSTATUS(status));
-	} else if (keeper->state.unmounted || !keeper->ever_served) {
+	} else if (!keeper->ever_served) {
 		describe(status, how, sizeof(how));
-		say(keeper, LOG_CRIT, "the worker %s while it %s", how,
-		    keeper->ever_served ? "ended" : "started");
+		say(keeper, LOG_CRIT, "the worker %s before it served", how);
 		keeper->options->lost(keeper->options->rights.arg);
 		finish(keeper, STATUS_FAILED);
 	} else {
