@@ -15,10 +15,12 @@
 #include "aws/words.h"
 #include "cli/background.h"
 #include "cli/command.h"
+#include "cli/enclose.h"
 #include "cli/file.h"
 #include "cli/left.h"
 #include "cli/log.h"
 #include "cli/notify.h"
+#include "cli/paths.h"
 #include "cli/peer.h"
 #include "cli/state.h"
 #include "fs/fs.h"
@@ -346,6 +348,9 @@ static int keep(struct keeping *keeping, int signal_fd, const struct keeper_stat
 		words[5],
 		NULL,
 	};
+	char socket[PATH_MAX];
+	struct dsec_error ignored;
+	const bool has_socket = paths_socket(socket, &ignored) == 0;
 	const struct keeper_options options = {
 		.state = *state,
 		.worker = words,
@@ -353,6 +358,7 @@ static int keep(struct keeping *keeping, int signal_fd, const struct keeper_stat
 		.rights =
 			{
 				.config_file = places->config,
+				.default_socket = has_socket ? socket : NULL,
 				.mount = on_mount,
 				.unmount = on_unmount,
 				.ready = on_ready,
@@ -396,10 +402,13 @@ int keeping_run(const struct places *places, int ready_fd)
 		.background = ready_fd >= 0,
 	};
 	struct keeper_state state;
+	struct sandbox sandbox;
 	struct dsec_error err;
 
 	find_program(&keeping);
 	int signal_fd = keeper_take_signals(&err), r = signal_fd;
+	if (r >= 0)
+		r = enclose_prepare(&sandbox, &err);
 	if (r >= 0)
 		r = keeper_state_new(&state, &err);
 	if (r == 0)
