@@ -199,10 +199,6 @@ int listener_open_unix(struct api *api, const char *path, struct dsec_error *err
 	struct listener *listener = listener_new(api, fd);
 	listener->local = true;
 	listener->socket_path = alloc_copy(path);
-	if (api->has_admin_group && chown(path, (uid_t)-1, api->admin_group) < 0)
-		return dsec_error_set(err, DSEC_ERROR_FAULT,
-				      "%s: cannot give it to api.admin_group: %s", path,
-				      strerror(errno));
 	r = start_http(listener, err);
 	return r < 0 ? r : watch(listener, err);
 }

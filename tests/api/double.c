@@ -241,6 +241,7 @@ struct scene *scene_new(const char *configuration)
 	scene->catalog = read_catalog(configuration);
 	const struct api_options options = {
 		.clock = &double_clock,
+		.engine = (struct engine *)&scene->engine,
 		.catalog = scene->catalog,
 		.state_folder = scene->folder,
 		.token_event = token_event,
