@@ -192,7 +192,7 @@ static struct listener *listener_new(struct api *api, int fd)
 
 int listener_open_unix(struct api *api, const char *path, struct dsec_error *err)
 {
-	int fd, r = listen_at(path, &fd, err);
+	int fd = -1, r = listen_at(path, &fd, err);
 
 	if (r < 0)
 		return r;
