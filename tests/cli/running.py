@@ -430,7 +430,10 @@ class Terminal(Case):
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.environ.update(PS1="ready> ", SHELL="/bin/bash", HISTFILE="")
-            os.execv(DSEC, [DSEC, *self.words("--", "/bin/bash", "--norc", "--noediting", "-i")])
+            try:
+                os.execv(DSEC, [DSEC, *self.words("--", "/bin/bash", "--norc", "--noediting", "-i")])
+            finally:
+                os._exit(127)
         self.addCleanup(os.close, self.terminal)
         self.started.append(self.pid)
         self.seen = ""
