@@ -20,7 +20,10 @@
 struct fs {
 	struct files files; /* the file thread's, but for its queues and its session's descriptor */
 	pthread_t thread;
+	struct shared *own_shared; /* NULL: it is another's */
+	char *mountpoint;
 	bool running, started, ended;
+	bool resumed; /* it waits for fs_resume, or has had it */
 	int start_error;
 	const struct clock *clock;
 	char *version;
@@ -364,8 +367,7 @@ void fs_reload(struct fs *fs, struct catalog *catalog)
 {
 	struct tree *tree;
 
-	if (tree_new(&tree, catalog, fs->version, fs->clock->calendar_ms(fs->clock), fs->tree,
-		     NULL) < 0)
+	if (tree_new(&tree, catalog, fs->version, fs->clock->calendar_ms(fs->clock), NULL) < 0)
 		abort(); /* memory is short: see alloc.h */
 
 	struct message *message = message_new(MESSAGE_TREE, 0);
@@ -412,15 +414,30 @@ static int wait_started(struct fs *fs, struct dsec_error *err)
 	return 0;
 }
 
-static void choose_first_open(struct fs *fs, const struct fs_options *options)
+static void choose_first_open(struct fs *fs)
 {
-	fs->first_open = options->first_open == FS_FIRST_OPEN_PROBE
-				 ? probe_mount(options->mountpoint)
-				 : options->first_open;
+	struct shared *shared = fs->files.shared;
+	struct message *message;
 
-	struct message *message = message_new(MESSAGE_CHOSEN, 0);
+	if (fs->first_open == FS_FIRST_OPEN_PROBE)
+		fs->first_open = (enum fs_first_open)atomic_load(&shared->first_open);
+	if (fs->first_open == FS_FIRST_OPEN_PROBE)
+		fs->first_open = probe_mount(fs->mountpoint);
+	atomic_store(&shared->first_open, (uint32_t)fs->first_open);
+	message = message_new(MESSAGE_CHOSEN, 0);
 	message->first_open = fs->first_open;
 	message_send(&fs->files.inbox, message);
+}
+
+static int take_shared(struct fs *fs, const struct fs_options *options, struct dsec_error *err)
+{
+	fs->files.shared = options->shared;
+	if (options->shared)
+		return 0;
+
+	int r = shared_map_private(&fs->own_shared, err);
+	fs->files.shared = fs->own_shared;
+	return r;
 }
 
 /* Queues and session: what can fail. */
@@ -474,6 +491,8 @@ static struct fs *fs_free(struct fs *fs)
 	watches_finish(&fs->watches);
 	tree_unref(fs->tree);
 	table_finish(&fs->pending);
+	shared_unmap(fs->own_shared);
+	free(fs->mountpoint);
 	free(fs->version);
 	free(fs);
 	return NULL;
@@ -487,6 +506,8 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	list_init(&fs->watches.all);
 	list_init(&fs->watches.ended);
 	fs->clock = options->clock;
+	fs->first_open = options->first_open;
+	fs->mountpoint = alloc_copy(options->mountpoint);
 	fs->version = alloc_copy(options->version);
 	fs->files.inbox.fd = fs->files.outbox.fd = -1;
 	list_init(&fs->early);
@@ -495,10 +516,13 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 
 	int r = open_files(fs, options->fuse_fd, err);
 	if (r == 0)
+		r = take_shared(fs, options, err);
+	if (r == 0)
 		r = tree_new(&fs->tree, options->catalog, options->version,
-			     options->clock->calendar_ms(options->clock), NULL, err);
+			     options->clock->calendar_ms(options->clock), err);
 	if (r == 0) {
 		files_init(&fs->files, options, tree_ref(fs->tree));
+		fs->resumed = fs->files.held;
 		r = start_thread(fs, err);
 	}
 	if (r == 0)
@@ -507,9 +531,33 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 		fs_stop(fs);
 		return r;
 	}
-	choose_first_open(fs, options);
+	if (!fs->resumed)
+		choose_first_open(fs);
 	*ret = fs;
 	return 0;
+}
+
+void fs_resume(struct fs *fs)
+{
+	if (!fs->resumed)
+		return;
+	message_send(&fs->files.inbox, message_new(MESSAGE_RESUME, 0));
+	choose_first_open(fs);
+}
+
+void fs_hand_over(struct fs *fs)
+{
+	message_send(&fs->files.inbox, message_new(MESSAGE_HAND_OVER, 0));
+	pthread_join(fs->thread, NULL);
+	fs->running = false;
+}
+
+void fs_notice(struct fs *fs, const char *text)
+{
+	struct message *message = message_new(MESSAGE_NOTICE, 0);
+
+	message->text = alloc_copy(text);
+	message_send(&fs->files.inbox, message);
 }
 
 struct fs *fs_stop(struct fs *fs)

@@ -7,8 +7,7 @@
  * to the same node (/proc/PID/fd/N, a bind mount of the file) opens it again; then they share the
  * lease, if they are the same user.
  *
- * Whether
- * an opener has its answer is known for sure: an OPEN is either answered and RELEASEd, or
+ * Whether an opener has its answer is known for sure: an OPEN is either answered and RELEASEd, or
  * interrupted.
  */
 #include <errno.h>
@@ -23,7 +22,7 @@ void fresh_look_up(struct files *files, fuse_req_t req, const struct node *folde
 		.kind = NODE_UNLEASED,
 		.entry = entry,
 		.ttl_ms = node_file_ttl(entry, folder->ttl_ms),
-		.holder = lease_holder_of(HOLDER_OPEN, nodes_take_id(&files->nodes)),
+		.holder = lease_holder_of(HOLDER_OPEN, shared_take_holder(files->shared)),
 		.fresh = true,
 	};
 
@@ -53,5 +52,7 @@ void fresh_end(struct files *files, struct node *node, const char *how)
 	message->holders[0] = node->holder;
 	message->text = alloc_copy(how);
 	message_send(&files->outbox, message);
-	node->stale = true; /* nobody may open it before the engine has heard of it */
+	/* Nobody may open it before the engine has heard of it. */
+	node->stale = true;
+	records_set_stale(&files->nodes.records, node->record);
 }

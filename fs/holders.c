@@ -1,6 +1,7 @@
 #include "fs/holders.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct holder {
 	struct list link; /* in idle or watched */
 	lease_holder number;
 	bool watched;
+	struct shared_holder *slot; /* NULL: it is not watched, or had no room */
 
 	/* What it is known by. */
 	enum holder_kind kind;
@@ -32,12 +34,65 @@ struct holder_key {
 	const char *place;
 };
 
-void holders_init(struct holders *holders, uint64_t seed, struct queue *outbox,
-		  uint64_t (*take_number)(void *arg), void *arg)
+/* Slots. */
+
+static void give_back(struct holders *holders, uint32_t place)
 {
-	*holders = (struct holders){.outbox = outbox, .take_number = take_number, .arg = arg};
-	table_init(&holders->by_key, seed);
-	table_init(&holders->by_number, seed);
+	if (holders->n_free_slots == holders->free_slots_size) {
+		holders->free_slots_size =
+			holders->free_slots_size ? 2 * holders->free_slots_size : 256;
+		holders->free_slots = alloc_resized(holders->free_slots, holders->free_slots_size,
+						    sizeof(*holders->free_slots));
+	}
+	holders->free_slots[holders->n_free_slots++] = place;
+}
+
+static uint32_t slots_used(const struct holders *holders)
+{
+	uint32_t used = atomic_load(&holders->shared->holders_used);
+
+	return used < SHARED_HOLDERS_MAX ? used : SHARED_HOLDERS_MAX;
+}
+
+static struct shared_holder *take_slot(struct holders *holders)
+{
+	struct shared *shared = holders->shared;
+	uint32_t used = slots_used(holders);
+
+	if (holders->n_free_slots > 0)
+		return &shared->holders[holders->free_slots[--holders->n_free_slots]];
+	if (used >= SHARED_HOLDERS_MAX)
+		return NULL;
+	atomic_store(&shared->holders_used, used + 1);
+	return &shared->holders[used];
+}
+
+/* So that the next process knows it. */
+static void write_slot(struct holders *holders, struct holder *holder)
+{
+	if (strlen(holder->place) >= SHARED_PLACE_MAX)
+		return;
+	holder->slot = take_slot(holders);
+	if (!holder->slot)
+		return;
+	holder->slot->a = holder->a;
+	holder->slot->b = holder->b;
+	holder->slot->c = holder->c;
+	memcpy(holder->slot->place, holder->place, strlen(holder->place) + 1);
+	atomic_store(&holder->slot->number, holder->number);
+}
+
+static void erase_slot(struct holders *holders, struct shared_holder *slot)
+{
+	atomic_store(&slot->number, 0);
+	give_back(holders, (uint32_t)(slot - holders->shared->holders));
+}
+
+void holders_init(struct holders *holders, struct shared *shared, struct queue *outbox)
+{
+	*holders = (struct holders){.shared = shared, .outbox = outbox};
+	table_init(&holders->by_key, shared->seed);
+	table_init(&holders->by_number, shared->seed);
 	list_init(&holders->idle);
 	list_init(&holders->watched);
 	cgroup_mounts_read(&holders->mounts);
@@ -65,6 +120,7 @@ void holders_finish(struct holders *holders)
 		holder_free(holders, container_of(at, struct holder, link));
 	table_finish(&holders->by_key);
 	table_finish(&holders->by_number);
+	free(holders->free_slots);
 }
 
 /* Finding. */
@@ -89,13 +145,13 @@ static uint64_t hash_number(const struct holders *holders, lease_holder number)
 }
 
 static struct holder *holder_new(struct holders *holders, const struct holder_key *key,
-				 uint64_t hash)
+				 uint64_t hash, lease_holder number)
 {
 	struct holder *holder = alloc_zeroed(1, sizeof(*holder));
 
 	if (holders->n_idle >= HOLDERS_IDLE_MAX)
 		holder_free(holders, list_first(&holders->idle, struct holder, link));
-	holder->number = lease_holder_of(key->kind, holders->take_number(holders->arg));
+	holder->number = number;
 	holder->kind = key->kind;
 	holder->a = key->a;
 	holder->b = key->b;
@@ -109,16 +165,23 @@ static struct holder *holder_new(struct holders *holders, const struct holder_ke
 	return holder;
 }
 
-static struct holder *get(struct holders *holders, const struct holder_key *key, bool *ret_new)
+static uint64_t hash_key(const struct holders *holders, const struct holder_key *key)
 {
 	uint64_t parts[] = {key->kind, key->a, key->b, key->c,
 			    table_hash_text(&holders->by_key, key->place)};
-	uint64_t hash = table_hash(&holders->by_key, parts, sizeof(parts));
+
+	return table_hash(&holders->by_key, parts, sizeof(parts));
+}
+
+static struct holder *get(struct holders *holders, const struct holder_key *key, bool *ret_new)
+{
+	uint64_t hash = hash_key(holders, key);
 	struct table_node *at = table_find(&holders->by_key, hash, same_key, key);
 
 	*ret_new = !at;
 	if (!at)
-		return holder_new(holders, key, hash);
+		return holder_new(holders, key, hash,
+				  lease_holder_of(key->kind, shared_take_holder(holders->shared)));
 
 	struct holder *holder = container_of(at, struct holder, by_key);
 	if (!holder->watched) {
@@ -268,16 +331,11 @@ void holders_view(struct holders *holders, unsigned scopes, uid_t uid, pid_t tid
 
 /* Watching. */
 
-static int watch(struct holders *holders, struct viewer *viewer, struct holder *holder, pid_t tid)
+/* tid: of one of its threads, 0 where none is known. */
+static void send_watch(struct holders *holders, struct holder *holder, pid_t tid)
 {
-	if (!holder || holder->watched)
-		return 0;
-	if (holders->n_watched >= HOLDERS_WATCHED_MAX) {
-		viewer->reason = "there are too many holders of leases at this moment";
-		return EAGAIN;
-	}
-
 	struct message *message = message_new(MESSAGE_WATCH, 0);
+
 	message->holders[0] = holder->number;
 	message->watched = (struct caller){.pid = tid};
 	if (holder->kind == HOLDER_PROCESS)
@@ -292,6 +350,19 @@ static int watch(struct holders *holders, struct viewer *viewer, struct holder *
 	holder->watched = true;
 	holders->n_idle--;
 	holders->n_watched++;
+}
+
+static int watch(struct holders *holders, struct viewer *viewer, struct holder *holder, pid_t tid)
+{
+	if (!holder || holder->watched)
+		return 0;
+	if (holders->n_watched >= HOLDERS_WATCHED_MAX) {
+		viewer->reason = "there are too many holders of leases at this moment";
+		return EAGAIN;
+	}
+	holder->c = holder->place[0] || holder->kind == HOLDER_PROCESS ? 0 : (uint64_t)tid;
+	write_slot(holders, holder);
+	send_watch(holders, holder, tid);
 	return 0;
 }
 
@@ -302,11 +373,66 @@ int holders_watch(struct holders *holders, struct viewer *viewer, pid_t tid)
 	return error ? error : watch(holders, viewer, viewer->process, tid);
 }
 
-void holders_ended(struct holders *holders, lease_holder number)
+static struct holder *find(const struct holders *holders, lease_holder number)
 {
 	struct table_node *at =
 		table_find(&holders->by_number, hash_number(holders, number), same_number, &number);
 
-	if (at)
-		holder_free(holders, container_of(at, struct holder, by_number));
+	return at ? container_of(at, struct holder, by_number) : NULL;
+}
+
+bool holders_known(const struct holders *holders, lease_holder number)
+{
+	const struct holder *holder = find(holders, number);
+
+	return holder && holder->watched;
+}
+
+bool holders_is_set(lease_holder number)
+{
+	return number >> 56 == HOLDER_SET;
+}
+
+void holders_ended(struct holders *holders, lease_holder number)
+{
+	struct holder *holder = find(holders, number);
+
+	if (!holder)
+		return;
+	if (holder->slot)
+		erase_slot(holders, holder->slot);
+	holder_free(holders, holder);
+}
+
+static void restore(struct holders *holders, struct shared_holder *slot, lease_holder number)
+{
+	const struct holder_key key = {
+		.kind = (enum holder_kind)(number >> 56),
+		.a = slot->a,
+		.b = slot->b,
+		.place = slot->place,
+	};
+	struct holder *holder = holder_new(holders, &key, hash_key(holders, &key), number);
+	char text[sizeof("0:") + SHARED_PLACE_MAX];
+	struct cgroup cgroup;
+
+	holder->slot = slot;
+	snprintf(text, sizeof(text), "0:%s", slot->place);
+	if (*slot->place && cgroup_parse(&cgroup, text) == 0)
+		describe(holders, holder, &cgroup);
+	send_watch(holders, holder, (pid_t)slot->c);
+}
+
+void holders_restore(struct holders *holders)
+{
+	for (uint32_t i = slots_used(holders); i > 0; i--) {
+		struct shared_holder *slot = &holders->shared->holders[i - 1];
+		lease_holder number = atomic_load(&slot->number);
+
+		slot->place[SHARED_PLACE_MAX - 1] = '\0';
+		if (number && !find(holders, number))
+			restore(holders, slot, number);
+		else
+			erase_slot(holders, slot);
+	}
 }

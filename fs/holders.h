@@ -15,6 +15,7 @@
 #include "fs/caller.h"
 #include "fs/cgroup.h"
 #include "fs/queue.h"
+#include "fs/shared.h"
 #include "lease/engine.h"
 #include "lease/list.h"
 #include "lease/table.h"
@@ -23,17 +24,18 @@
 #define HOLDERS_IDLE_MAX 4096
 
 /* How many may be watched at a time: each process costs a descriptor. */
-#define HOLDERS_WATCHED_MAX 16384
+#define HOLDERS_WATCHED_MAX SHARED_HOLDERS_MAX
 
 struct holders {
+	struct shared *shared;
+	uint32_t *free_slots; /* of shared->holders, below holders_used */
+	size_t n_free_slots, free_slots_size;
 	struct table by_key, by_number;
 	struct list idle;    /* the one longest not looked up first */
 	struct list watched; /* whose end will be told */
 	size_t n_idle, n_watched;
 	struct cgroup_mounts mounts;
 	struct queue *outbox;
-	uint64_t (*take_number)(void *arg); /* never the same twice */
-	void *arg;
 };
 
 struct holder;
@@ -51,8 +53,10 @@ struct viewer {
 
 #define HOLDER_NOBODY UINT64_MAX
 
-void holders_init(struct holders *holders, uint64_t seed, struct queue *outbox,
-		  uint64_t (*take_number)(void *arg), void *arg);
+/* The shared memory stays the caller's. */
+void holders_init(struct holders *holders, struct shared *shared, struct queue *outbox);
+/* Those of an earlier process are watched again, before anything is asked for them. */
+void holders_restore(struct holders *holders);
 void holders_finish(struct holders *holders);
 
 /* Bit i of scopes: there is a secret of that scope. tid: of the thread whose request is unanswered.
@@ -63,6 +67,12 @@ void holders_view(struct holders *holders, unsigned scopes, uid_t uid, pid_t tid
 /* Before the viewer is given a lease: its end will be told. 0 or a positive errno, with a reason.
  */
 int holders_watch(struct holders *holders, struct viewer *viewer, pid_t tid);
+
+/* Is it one that a watch was asked for, and whose end has not been told? */
+bool holders_known(const struct holders *holders, lease_holder number);
+
+/* Several holders in one: of nodes alone, never of leases. */
+bool holders_is_set(lease_holder number);
 
 /* The engine's thread has seen its end. */
 void holders_ended(struct holders *holders, lease_holder number);

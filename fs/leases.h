@@ -30,7 +30,7 @@ struct lease_memory {
 
 struct leases {
 	struct table by_id, by_slot;
-	struct lease_memory memory[LEASES_MEMORY_ROWS][LEASES_MEMORY_ROW];
+	struct lease_memory (*memory)[LEASES_MEMORY_ROW]; /* LEASES_MEMORY_ROWS of them */
 };
 
 struct held_slot;
@@ -52,7 +52,10 @@ struct binding {
 	void *owner;
 };
 
-void leases_init(struct leases *leases, uint64_t seed);
+/* The memory outlives this process, and so does the seed: what was read last is known to the next.
+ */
+void leases_init(struct leases *leases, uint64_t seed,
+		 struct lease_memory (*memory)[LEASES_MEMORY_ROW]);
 void leases_finish(struct leases *leases); /* nothing may be bound any more */
 
 /* It is ready, or a newer version of what is known; takes a reference of its own. */
@@ -64,6 +67,10 @@ void leases_end(struct leases *leases, const char *id, leases_ended *ended, void
 
 /* The lease of that id that is alive, or NULL. */
 struct held *leases_find(const struct leases *leases, const char *id);
+
+/* Each that is alive. */
+void leases_each(const struct leases *leases, void (*each)(void *arg, const struct lease *lease),
+		 void *arg);
 
 void binding_init(struct binding *binding, struct held *held, const struct lease *lease,
 		  void *owner);

@@ -38,6 +38,9 @@ enum message_kind {
 	MESSAGE_DUE,          /* → HELD, or nothing: leases[0] */
 	MESSAGE_TREE,         /* tree: the current one from now on */
 	MESSAGE_CHOSEN,       /* first_open */
+	MESSAGE_RESUME,       /* every lease that lives is known: begin to serve */
+	MESSAGE_HAND_OVER,    /* stop, and answer nothing more */
+	MESSAGE_NOTICE,       /* text */
 	MESSAGE_STOP,
 };
 

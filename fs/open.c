@@ -22,6 +22,7 @@ static void count_open(const struct files *files, struct node *node)
 		node->open_since_at = files->clock->boottime_at(files->clock);
 }
 
+/* One of those who had it open has let go. */
 static void let_go(struct files *files, struct node *node)
 {
 	if (--node->opens == 0 && node->fresh)
@@ -29,21 +30,28 @@ static void let_go(struct files *files, struct node *node)
 	node_settle(&files->nodes, node);
 }
 
-/* Page cache kept: a node's bytes never change. fh is a number of its own for each open file, which
- * a later worker can be told. */
-static void reply_open(struct files *files, fuse_req_t req, struct node *node)
+/* Page cache kept: a node's bytes never change. An answer that the kernel does not want is one that
+ * it had already, from a process that died of it: then the file is open, with the fh that it was
+ * given by that process. */
+static void reply_open(struct files *files, fuse_req_t req, struct node *node,
+		       const struct origin *origin)
 {
-	struct fuse_file_info info = {.fh = ++files->last_id, .keep_cache = 1};
+	struct fuse_file_info info = {.keep_cache = 1};
+	bool known = origin->replayed;
 
-	count_open(files, node);
-	if (fuse_reply_open(req, &info) < 0) /* interrupted: no RELEASE will come */
+	info.fh = handles_open(&files->nodes.handles, node->id, origin->unique, &known);
+	if (!known)
+		count_open(files, node);
+	if (fuse_reply_open(req, &info) < 0 && !known &&
+	    handles_release(&files->nodes.handles, info.fh))
 		let_go(files, node);
 }
 
-static void open_leased(struct files *files, fuse_req_t req, struct node *node, uid_t uid)
+static void open_leased(struct files *files, fuse_req_t req, struct node *node, uid_t uid,
+			const struct origin *origin)
 {
 	if (node->fresh) { /* no other read comes from its leases */
-		reply_open(files, req, node);
+		reply_open(files, req, node, origin);
 		return;
 	}
 
@@ -51,7 +59,7 @@ static void open_leased(struct files *files, fuse_req_t req, struct node *node, 
 
 	for (size_t i = 0; i < node->n_bindings; i++)
 		leases_remember(&files->nodes.leases, &node->bindings[i], uid, now_at);
-	reply_open(files, req, node);
+	reply_open(files, req, node, origin);
 }
 
 /* With a sentence for .status and a line in the audit log. */
@@ -148,9 +156,13 @@ static void open_without_waiting(struct files *files, fuse_req_t req, struct nod
 		fuse_reply_err(req, EAGAIN); /* its content is on the way */
 		return;
 	}
+	if (node->stored != 0) {
+		fuse_reply_err(req, EAGAIN); /* its content may be there, and nobody knows whose */
+		return;
+	}
 	if (node->kind == NODE_UNLEASED)
 		node_spend(&files->nodes, node);
-	reply_open(files, req, node);
+	reply_open(files, req, node, &files->origin);
 }
 
 static void open_empty(struct files *files, fuse_req_t req, struct node *node,
@@ -198,9 +210,10 @@ static void open_all(struct files *files, struct node *node)
 		struct kept *kept = container_of(at, struct kept, link);
 		fuse_req_t req = kept->req;
 		uid_t uid = kept->uid;
+		struct origin origin = kept->origin;
 
 		kept_free(kept);
-		open_leased(files, req, node, uid);
+		open_leased(files, req, node, uid, &origin);
 	}
 	let_go(files, node);
 }
@@ -222,23 +235,34 @@ static void wipe_out(char *copy, size_t n)
 	free(copy);
 }
 
-/* Content and size into the kernel, before any OPEN of this node has been answered. */
-static bool store(struct files *files, const struct node *node)
+static bool store_bytes(struct files *files, const struct node *node, const char *bytes, size_t n)
+{
+	struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(0);
+	char *copy = copy_out(bytes, n);
+
+	buffer.buf[0].mem = copy;
+	buffer.buf[0].size = n;
+	int r = fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0);
+	wipe_out(copy, n);
+	return r == 0;
+}
+
+/* Content and size into the kernel, before any OPEN of this node has been answered. A process that
+ * died between the two may have stored another lease's bytes there: as many bytes take the place of
+ * all of them, another number would not. */
+static bool store(struct files *files, struct node *node)
 {
 	struct download bytes = {0};
-	struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(0);
-	int r = node_render(&files->nodes, node, &bytes);
 
-	if (r == 0) {
-		char *copy = copy_out(bytes.bytes, bytes.n);
+	if (node->stored != 0 && node->stored != node->size)
+		return false;
+	node->stored = node->size;
+	records_set_stored(&files->nodes.records, node->record, node->size);
 
-		buffer.buf[0].mem = copy;
-		buffer.buf[0].size = bytes.n;
-		r = fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0);
-		wipe_out(copy, bytes.n);
-	}
+	bool stored = node_render(&files->nodes, node, &bytes) == 0 &&
+		      store_bytes(files, node, bytes.bytes, bytes.n);
 	download_finish(&bytes);
-	return r == 0;
+	return stored;
 }
 
 /* The answer's leases in the order of the entry's bits: the answer may be to a question that was
@@ -277,12 +301,29 @@ void open_acquired(struct files *files, const struct message *message)
 		return;
 	}
 	node_bind(&files->nodes, node, leases);
-	if (node->error)
+	if (node->error) {
 		open_fail_leased(files, node, node->error);
-	else if (files->first_open == FS_FIRST_OPEN_STORE && store(files, node))
+	} else if (files->first_open == FS_FIRST_OPEN_STORE && store(files, node)) {
+		node_write(&files->nodes, node);
 		open_all(files, node);
-	else
-		open_fail_leased(files, node, node->fresh ? EIO : ESTALE);
+	} else {
+		/* What was stored before is not its bytes: its name leads to another node. */
+		if (node->stored != 0 && node->stored != node->size)
+			node_retire(&files->nodes, node);
+		else
+			node_write(&files->nodes, node);
+		open_fail_leased(files, node, ESTALE);
+	}
+}
+
+/* A report's text goes into the page cache with its first OPEN, so that who has it open can read it
+ * whoever serves then. Where that cannot be it is read as it comes. */
+static void open_report(struct files *files, fuse_req_t req, struct node *node)
+{
+	if (files->first_open == FS_FIRST_OPEN_STORE && node->opens == 0 && node->text &&
+	    node->size > 0)
+		store_bytes(files, node, node->text, node->size);
+	reply_open(files, req, node, &files->origin);
 }
 
 /* The probe is served as an unleased file is, but for the engine. */
@@ -300,7 +341,7 @@ static void open_probe(struct files *files, fuse_req_t req, struct node *node)
 		return;
 	}
 	node->size = strlen(probe_text);
-	reply_open(files, req, node);
+	reply_open(files, req, node, &files->origin);
 }
 
 /* A node of a holder that the caller is not. The holder may have ended, or have been forgotten,
@@ -325,11 +366,28 @@ static void refuse_foreign(struct files *files, fuse_req_t req, struct node *nod
 	}
 }
 
+/* By its config's lists. */
+static bool allowed(struct files *files, fuse_req_t req, const struct node *node)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct access_caller caller = {ctx->uid, ctx->gid, ctx->pid};
+	const struct config *config = node->entry->config;
+
+	/* .status is for who is refused. */
+	if (!config || (node->kind == NODE_REPORT && !config->access.hide) ||
+	    access_allows(&config->access, &caller, &files->holders.mounts))
+		return true;
+	refuse(files, req, node, EACCES, "it is in none of the lists in the config's access.allow");
+	return false;
+}
+
 /* True when it may: else it is answered. */
 static bool may_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
 {
 	const struct fuse_ctx *caller = fuse_req_ctx(req);
 
+	if (!allowed(files, req, node))
+		return false;
 	if (node->fresh) {
 		int error = fresh_may_open(files, node, caller->uid, viewer);
 
@@ -365,10 +423,12 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		return;
 	else if (node->kind == NODE_PROBE)
 		open_probe(files, req, node);
+	else if (node->kind == NODE_REPORT)
+		open_report(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
 		open_empty(files, req, node, &viewer, info->flags);
 	else
-		open_leased(files, req, node, uid);
+		open_leased(files, req, node, uid, &files->origin);
 }
 
 static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size, off_t offset)
@@ -421,7 +481,10 @@ void files_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		fuse_reply_buf(req, NULL, 0);
 		break;
 	case NODE_REPORT:
-		reply_part(req, node->text, node->size, size, offset);
+		if (node->text)
+			reply_part(req, node->text, node->size, size, offset);
+		else
+			fuse_reply_err(req, ESTALE); /* it died with an earlier process */
 		break;
 	case NODE_PROBE:
 		reply_part(req, probe_text, node->size, size, offset);
@@ -437,8 +500,9 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 {
 	struct files *files = files_of(req);
 	struct node *node = nodes_find(&files->nodes, id);
+	bool was_open = handles_release(&files->nodes.handles, info->fh);
 
 	fuse_reply_err(req, 0);
-	if (node && node->opens > 0)
+	if (node && node->opens > 0 && was_open)
 		let_go(files, node);
 }

@@ -18,6 +18,7 @@
 struct world {
 	struct catalog *catalog;
 	struct tree *tree;
+	struct shared *shared;
 	struct queue outbox;
 	struct nodes nodes;
 	size_t arena_before;
@@ -28,7 +29,7 @@ static struct tree *grow(struct world *world, const char *region)
 	struct catalog *catalog = sample_catalog(region);
 	struct tree *tree;
 
-	assert_int_equal(tree_new(&tree, catalog, "1", 0, world->tree, NULL), 0);
+	assert_int_equal(tree_new(&tree, catalog, "1", 0, NULL), 0);
 	catalog_unref(world->catalog);
 	world->catalog = catalog;
 	world->tree = tree;
@@ -40,7 +41,9 @@ static int begin(void **state)
 	struct world *world = calloc(1, sizeof(*world));
 
 	queue_init(&world->outbox);
-	nodes_init(&world->nodes, 100, 7, grow(world, "eu"), &world->outbox);
+	assert_int_equal(shared_map_private(&world->shared, NULL), 0);
+	atomic_store(&world->shared->last_node, 99);
+	nodes_init(&world->nodes, world->shared, grow(world, "eu"), &world->outbox);
 	world->arena_before = secret_arena_used();
 	*state = world;
 	return 0;
@@ -66,6 +69,7 @@ static int finish(void **state)
 	struct world *world = *state;
 
 	nodes_finish(&world->nodes);
+	shared_unmap(world->shared);
 	sent(world, MESSAGE_DISCARD);
 	queue_finish(&world->outbox);
 	catalog_unref(world->catalog);

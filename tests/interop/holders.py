@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,60 @@ class Holders(unittest.TestCase):
             time.sleep(25)
             user, = self.iam.users().values()
             self.assertEqual([key], user["access_keys"])
+        self.gone()
+
+    def kill_worker(self):
+        """As a crash does. Returns when the next one serves."""
+        keeper = self.dsec.pid()
+        children = pathlib.Path(f"/proc/{keeper}/task/{keeper}/children")
+        worker, = map(int, children.read_text().split())
+        os.kill(worker, signal.SIGKILL)
+        os.listdir(self.dsec.mountpoint)
+        daemon.until("another worker", lambda: children.read_text().split() not in ([], [str(worker)]))
+
+    def test_the_worker_may_die_while_holders_live(self):
+        self.start(scope="process")
+        process, key = self.reader(self.config / KEY)
+        file = open(self.dsec.path("app/dev@fresh/.json"))
+        self.assertEqual(len(self.iam.users()), 2)
+        for _ in range(3):
+            self.kill_worker()
+            file.seek(0)
+            fresh = json.load(file)[KEY]
+            self.assertEqual({key, fresh}, {key for user in self.iam.users().values()
+                                            for key in user["access_keys"]})
+        process.kill()
+        daemon.until("one user", lambda: len(self.iam.users()) == 1, seconds=PROMISED_SECONDS)
+        file.close()
+        self.gone()
+
+    def test_holders_that_end_while_no_worker_serves(self):
+        self.start(scope="process")
+        process, _ = self.reader(self.config / KEY)
+        file = open(self.dsec.path("app/dev@fresh/.json"))
+        self.assertEqual(len(self.iam.users()), 2)
+        keeper = self.dsec.pid()
+        worker, = map(int, pathlib.Path(f"/proc/{keeper}/task/{keeper}/children").read_text()
+                      .split())
+        os.kill(worker, signal.SIGSTOP)
+        process.kill()
+        file.close()  # which does not wait for an answer
+        os.kill(worker, signal.SIGKILL)
+        daemon.until("no user", lambda: not self.iam.users())
+
+    def test_a_container_outlives_the_worker(self):
+        if not UNIFIED or not os.access(UNIFIED, os.W_OK):
+            self.skipTest("no unified cgroup hierarchy that we may write to")
+        self.start(scope="container")
+        folder = tempfile.mkdtemp(prefix="dsec-test-", dir=UNIFIED)
+        self.addCleanup(os.rmdir, folder)
+        within = ["sh", "-c", f'echo $$ >{folder}/cgroup.procs && exec "$@"', "sh"]
+        process, key = self.reader(self.config / KEY, *within)
+        self.kill_worker()
+        other, same = self.reader(self.config / KEY, *within)
+        self.assertEqual(same, key)
+        self.assertEqual(len(self.iam.users()), 1)
+        process.kill(), other.kill()
         self.gone()
 
     def test_a_crash_loop_never_has_more_users_than_max_leases(self):
