@@ -71,14 +71,18 @@ class Offers(Case):
         self.assertEqual(self.offers("leases revoke "), [lease["id"]])
 
     def test_daemon_that_hangs_does_not_hang_the_shell(self):
-        os.kill(self.dsec.pid(), signal.SIGSTOP)
-        pid = self.dsec._pid
+        pid = self.dsec.pid()
+        stopped = [pid, *map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+                             .split())]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
         try:
             begin = time.monotonic()
             self.assertEqual(self.offers("run -p "), [])
             self.assertLess(time.monotonic() - begin, 15)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
 
 
 class Shells(Case):
