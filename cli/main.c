@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/complete.h"
 #include "cli/harden.h"
 
 /* What dsec runs itself as. Neither listed nor explained. */
@@ -87,6 +88,8 @@ static int run(int argc, char **argv)
 		puts("dsec " DSEC_VERSION);
 		return STATUS_FINE;
 	}
+	if (strcmp(argv[1], COMPLETE_COMMAND) == 0)
+		return complete((size_t)(argc - 2), argv + 2);
 	const struct command *command = command_find((size_t)(argc - 1), argv + 1, &words);
 	if (!command) {
 		words = 1;
