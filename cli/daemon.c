@@ -206,7 +206,7 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 	};
 
 	if (daemon->fuse_fd < 0)
-		return 0; /* an earlier worker was killed while it ended: see daemon_run */
+		return 0;
 	sandbox_text(text, from->sandbox);
 	daemon->fuse_fd = -1;
 	return fs_start(&daemon->fs, &options, err);
@@ -217,7 +217,7 @@ static int mount(struct daemon *daemon, struct dsec_error *err)
 	int r = door_mount(daemon->options.door, &daemon->fuse_fd);
 
 	if (r == -ENOTCONN)
-		return 0; /* there is none any more */
+		return 0; /* an earlier worker was killed while it ended: see daemon_run */
 	if (r < 0)
 		err->message[0] = '\0'; /* the keeper has said it */
 	return r;
