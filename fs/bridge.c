@@ -272,6 +272,8 @@ void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease)
 {
 	if (event == LEASE_GONE)
 		return; /* it ended before */
+	if (event == LEASE_ACTIVE && lease_holder_kind(lease->slot.holder) == HOLDER_STOCK)
+		return; /* nobody can be given it before it is somebody's */
 
 	struct message *message = message_new(MESSAGE_LEASE, 1);
 	message->event = event;

@@ -383,6 +383,7 @@ void principal_gone(struct principal *principal)
 
 	principal->state = PRINCIPAL_GONE;
 	principal->pool->n_principals--;
+	warm_room(principal->pool);
 	principal_set_key_left(principal, false);
 	engine->counters.gone += principal->counted;
 	engine->n_users -= principal->counted;

@@ -76,6 +76,9 @@ static void print_principal(FILE *to, const struct principal *principal)
 		fprintf(to, "      still %s\n", grant_step_text(principal));
 	if (principal->state == PRINCIPAL_ACTIVE && principal->adopted)
 		fprintf(to, "      made by an earlier daemon: kept to its end, not handed out\n");
+	if (principal->state == PRINCIPAL_ACTIVE &&
+	    lease_holder_kind(principal->holder) == HOLDER_STOCK)
+		fprintf(to, "      kept ready: nobody has it yet\n");
 	if (principal->state == PRINCIPAL_REVOKING) {
 		fprintf(to, "      to be removed: %s\n", record->reason);
 		if (!principal->account)
@@ -131,6 +134,9 @@ static void print_pool(FILE *to, const struct pool *pool)
 	fprintf(to, "%s (integration %s): %zu active, %zu of at most %u users\n", pool->secret,
 		pool->account->name, n_in_state(pool, PRINCIPAL_ACTIVE), pool->n_principals,
 		pool->recipe->secret.max_leases);
+	if (pool->n_places > 0)
+		fprintf(to, "  %zu of %zu kept ready (warm) can be had at once\n",
+			warm_ready_count(pool), pool->n_places);
 	if (waiting > 0)
 		fprintf(to, "  %zu readers wait\n", waiting);
 	if (pool->error_ms != 0)
