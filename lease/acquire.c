@@ -367,7 +367,7 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 	if (refusing) {
 		const struct lease_slot slot = slot_name(refusing);
 
-		request_fail(waiter, &slot, &refusing->refusal);
+		request_fail(waiter, &slot, refusing->refusal);
 		return 0;
 	}
 	if (waiter->n_missing == 0) {

@@ -203,10 +203,10 @@ struct slot {
 	const struct lease **leases; /* live, of the present recipe; the principals hold them */
 	size_t n_leases, size;
 	struct principal *making;
-	struct list thirsty; /* in the pool's */
-	size_t n_parts;      /* that refer to it, whether they wait or have their lease */
-	struct list waiters; /* the parts that wait */
-	struct dsec_error refusal;
+	struct list thirsty;        /* in the pool's */
+	size_t n_parts;             /* that refer to it, whether they wait or have their lease */
+	struct list waiters;        /* the parts that wait */
+	struct dsec_error *refusal; /* NULL: it has not failed since it last had a lease */
 	int64_t refused_until_at;
 	unsigned failures;        /* in a row */
 	struct warm_place *place; /* NULL: nothing is kept ready in it */
@@ -278,6 +278,16 @@ enum principal_state {
 struct grant;
 struct renewal;
 
+/* The removal of a principal's user; not there before one is begun. */
+struct ending {
+	struct principal *principal;
+	struct removal removal;
+	unsigned troubles; /* calls that failed, in a row */
+	struct dsec_error trouble;
+	int64_t trouble_ms;
+};
+
+/* There are thousands of them, nearly all active: what an active one does not need stands apart. */
 struct principal {
 	struct engine *engine;
 	struct account *account; /* NULL: its integration is not configured */
@@ -300,7 +310,7 @@ struct principal {
 	struct timer due; /* active: when to ask whether somebody holds it */
 	struct grant *grant;
 	struct renewal *renewal;
-	struct removal removal;
+	struct ending *ending;
 	struct limiter_call check; /* is it still there? (reconcile.c) */
 
 	struct lease *lease; /* the published version, or one without its secret; NULL: never active
@@ -314,9 +324,6 @@ struct principal {
 	bool key_unknown;   /* a key may be there whose id is not known */
 	int64_t settled_at; /* from here on NoSuchEntity is believed */
 	int64_t echo_at;    /* until here a CreateUser without an answer may yet take effect */
-	unsigned troubles;  /* calls of its removal that failed, in a row */
-	struct dsec_error trouble;
-	int64_t trouble_ms;
 };
 
 struct principal *principal_new(struct engine *engine, struct account *account, struct pool *pool,

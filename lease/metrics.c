@@ -75,7 +75,8 @@ static void print_users(FILE *to, const struct engine *engine)
 		creating += principal->state < PRINCIPAL_ACTIVE;
 		active += principal->state == PRINCIPAL_ACTIVE;
 		revoking += principal->state == PRINCIPAL_REVOKING;
-		troubled += principal->state == PRINCIPAL_REVOKING && principal->troubles > 0;
+		troubled += principal->state == PRINCIPAL_REVOKING && principal->ending &&
+			    principal->ending->troubles > 0;
 	}
 	list_each (each, &engine->pools)
 		ready += warm_ready_count(container_of(each, struct pool, link));

@@ -87,11 +87,11 @@ static void print_principal(FILE *to, const struct principal *principal)
 				"else "
 				"can remove it\n",
 				record->integration);
-		if (principal->troubles > 0) {
+		if (principal->ending && principal->ending->troubles > 0) {
 			fprintf(to, "      %u calls have failed; it is tried again\n",
-				principal->troubles);
-			print_error(to, "      ", "last", &principal->trouble,
-				    principal->trouble_ms);
+				principal->ending->troubles);
+			print_error(to, "      ", "last", &principal->ending->trouble,
+				    principal->ending->trouble_ms);
 		}
 	}
 	if (principal->write_failures > 0)
@@ -183,6 +183,12 @@ static json_t *json_time(int64_t ms)
 	return json_string(text);
 }
 
+static json_t *json_error(const struct dsec_error *err)
+{
+	return json_pack("{s:s, s:s, s:s, s:s}", "kind", dsec_error_kind_name(err->kind), "message",
+			 err->message, "code", err->code, "request_id", err->request_id);
+}
+
 static json_t *json_principal(const struct principal *principal)
 {
 	const struct journal_record *record = &principal->record;
@@ -197,13 +203,8 @@ static json_t *json_principal(const struct principal *principal)
 
 	if (principal->state == PRINCIPAL_REVOKING)
 		json_object_set_new(object, "reason", json_string(record->reason));
-	if (principal->troubles > 0)
-		json_object_set_new(object, "error",
-				    json_pack("{s:s, s:s, s:s, s:s}", "kind",
-					      dsec_error_kind_name(principal->trouble.kind),
-					      "message", principal->trouble.message, "code",
-					      principal->trouble.code, "request_id",
-					      principal->trouble.request_id));
+	if (principal->ending && principal->ending->troubles > 0)
+		json_object_set_new(object, "error", json_error(&principal->ending->trouble));
 	return object;
 }
 

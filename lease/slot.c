@@ -75,6 +75,7 @@ void slot_free(struct slot *slot)
 	list_remove(&slot->thirsty);
 	list_remove(&slot->link);
 	table_remove(&engine->slots_by_key, &slot->by_key);
+	free(slot->refusal);
 	free(slot->leases);
 	free(slot);
 }
@@ -117,7 +118,7 @@ void slot_add(struct slot *slot, const struct lease *lease)
 			return;
 		}
 	if (slot->n_leases == slot->size) {
-		slot->size = slot->size ? 2 * slot->size : 4;
+		slot->size = slot->size ? 2 * slot->size : 1;
 		slot->leases = alloc_resized(slot->leases, slot->size, sizeof(struct lease *));
 	}
 	slot->leases[slot->n_leases++] = lease;
@@ -145,7 +146,9 @@ void slot_refuse(struct slot *slot, const struct dsec_error *err)
 	if (slot->failures < REFUSAL_DOUBLINGS)
 		pause = REFUSAL_MS << slot->failures;
 	slot->failures++;
-	slot->refusal = *err;
+	if (!slot->refusal)
+		slot->refusal = alloc_zeroed(1, sizeof(*slot->refusal));
+	*slot->refusal = *err;
 	slot->refused_until_at = engine_now(slot->pool->engine) + pause;
 }
 
@@ -155,6 +158,8 @@ void slot_ready(struct slot *slot, const struct lease *lease)
 
 	slot->failures = 0;
 	slot->refused_until_at = 0;
+	free(slot->refusal);
+	slot->refusal = NULL;
 	if (slot->place)
 		warm_ready(slot->place, lease);
 	/* Who comes while these are answered finds the lease by itself. */
