@@ -360,6 +360,7 @@ void node_settle(struct nodes *nodes, struct node *node)
 		struct message *message = message_new(MESSAGE_INVALIDATE, 0);
 
 		message->node = node->id;
+		message->size = node->dead ? node->size : 0;
 		message_send(nodes->outbox, message);
 		unbind(node);
 		if (node->tree)
@@ -380,7 +381,10 @@ static void retire(struct nodes *nodes, struct node *node)
 
 static void lease_ended(void *arg, void *owner)
 {
-	retire(arg, owner);
+	struct node *node = owner;
+
+	node->dead = true;
+	retire(arg, node);
 }
 
 bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at)
