@@ -47,6 +47,7 @@ struct files {
 	bool probing; /* .dsec/.probe is there */
 	bool stopping;
 	bool initialised;      /* INIT is answered */
+	bool keeps_listings;   /* the kernel does, where OPENDIR is answered ENOSYS */
 	uint64_t last_id;      /* of acquires, questions and handles */
 	struct list questions; /* kept LOOKUPs of reports, oldest first */
 	size_t n_kept;
@@ -105,6 +106,7 @@ void kept_free(struct kept *kept); /* leaves its list; the request is the caller
 void files_lookup(fuse_req_t req, fuse_ino_t folder, const char *name);
 void files_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups);
 void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void files_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info);
 void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		   struct fuse_file_info *info);
 double cache_seconds(int64_t ms);

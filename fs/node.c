@@ -352,16 +352,23 @@ bool node_alive(const struct node *node, int64_t now_at)
 	return true;
 }
 
+/* By the engine's thread: what the kernel keeps of the node; of a file so many bytes are
+ * overwritten. */
+static void invalidate(const struct nodes *nodes, const struct node *node, size_t wiped)
+{
+	struct message *message = message_new(MESSAGE_INVALIDATE, 0);
+
+	message->node = node->id;
+	message->size = wiped;
+	message_send(nodes->outbox, message);
+}
+
 void node_settle(struct nodes *nodes, struct node *node)
 {
 	if (node->opens > 0 || !list_empty(&node->waiters))
 		return;
 	if (node->stale && node->entry) {
-		struct message *message = message_new(MESSAGE_INVALIDATE, 0);
-
-		message->node = node->id;
-		message->size = node->dead ? node->size : 0;
-		message_send(nodes->outbox, message);
+		invalidate(nodes, node, node->dead ? node->size : 0);
 		unbind(node);
 		if (node->tree)
 			discard_tree(nodes, node->tree);
@@ -428,6 +435,14 @@ static bool same_bytes(const struct node *node, const struct entry *entry)
 	return false;
 }
 
+/* The kernel keeps what the folder has listed. To drop that takes no lock that a LOOKUP may hold.
+ */
+static void renew_listing(const struct nodes *nodes, struct node *node)
+{
+	node->time_ms = tree_loaded_ms(nodes->tree);
+	invalidate(nodes, node, 0);
+}
+
 void nodes_reload(struct nodes *nodes, struct tree *tree)
 {
 	struct tree *old = nodes->tree;
@@ -443,6 +458,8 @@ void nodes_reload(struct nodes *nodes, struct tree *tree)
 		if (entry && same_bytes(node, entry)) {
 			node->entry = entry;
 			show_entry(node);
+			if (node->kind == NODE_FOLDER)
+				renew_listing(nodes, node);
 			continue;
 		}
 		if (node->opens > 0 || !list_empty(&node->waiters))

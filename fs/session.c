@@ -52,6 +52,7 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 
 	conn->want = conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS);
 	conn->time_gran = 1000000;
+	files->keeps_listings = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 	files->initialised = true;
 }
 
@@ -64,6 +65,7 @@ static const struct fuse_lowlevel_ops serving = {
 	.open = files_open,
 	.read = files_read,
 	.release = files_release,
+	.opendir = files_opendir,
 	.readdir = files_readdir,
 	.statfs = files_statfs,
 	.getxattr = files_getxattr,
