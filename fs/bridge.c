@@ -384,7 +384,8 @@ static int open_files(struct files *files, int fuse_fd, struct dsec_error *err)
 		close(fuse_fd);
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "eventfd: %s", strerror(-r));
 	}
-	return session_open(files, fuse_fd, err);
+	r = session_open(files, fuse_fd, err);
+	return r < 0 ? r : session_watch(files, err);
 }
 
 static void free_queue(struct queue *queue)
@@ -431,7 +432,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 
 	fs->clock = options->clock;
 	fs->version = alloc_copy(options->version);
-	fs->files.inbox.fd = fs->files.outbox.fd = -1;
+	fs->files.inbox.fd = fs->files.outbox.fd = fs->files.epoll_fd = -1;
 	list_init(&fs->early);
 	list_init(&fs->all_pending);
 	table_init(&fs->pending, 0);

@@ -39,6 +39,7 @@
 /* The file thread's own state. */
 struct files {
 	struct fuse_session *session;
+	int epoll_fd;        /* the session's descriptor and the inbox's */
 	struct queue inbox;  /* from the engine's thread */
 	struct queue outbox; /* to it */
 	const struct clock *clock;
@@ -69,6 +70,7 @@ struct kept {
 
 /* Opens the session on a mounted descriptor, which it takes over, also when it fails. */
 int session_open(struct files *files, int fuse_fd, struct dsec_error *err);
+int session_watch(struct files *files, struct dsec_error *err); /* before session_run */
 void session_close(struct files *files);
 void *session_run(void *arg); /* the thread; arg is the files */
 

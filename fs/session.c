@@ -7,11 +7,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "fs/fs_private.h"
@@ -79,6 +79,7 @@ int session_open(struct files *files, int fuse_fd, struct dsec_error *err)
 	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 	struct fuse_lowlevel_ops ops = serving;
 
+	files->epoll_fd = -1;
 	readonly_refuse(&ops);
 	snprintf(path, sizeof(path), "/dev/fd/%d", fuse_fd);
 	files->session = fuse_session_new(&args, &ops, sizeof(ops), files);
@@ -94,8 +95,26 @@ int session_open(struct files *files, int fuse_fd, struct dsec_error *err)
 	return 0;
 }
 
+/* An epoll set and no poll(2): that would register with both, and leave both, for each request. */
+int session_watch(struct files *files, struct dsec_error *err)
+{
+	int fds[] = {files->inbox.fd, fuse_session_fd(files->session)};
+
+	files->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	for (int i = 0; i < 2; i++) {
+		struct epoll_event event = {.events = EPOLLIN, .data.fd = fds[i]};
+
+		if (epoll_ctl(files->epoll_fd, EPOLL_CTL_ADD, fds[i], &event) < 0)
+			return dsec_error_set(err, DSEC_ERROR_FAULT, "epoll: %s", strerror(errno));
+	}
+	return 0;
+}
+
 void session_close(struct files *files)
 {
+	if (files->epoll_fd >= 0)
+		close(files->epoll_fd);
+	files->epoll_fd = -1;
 	if (files->session)
 		fuse_session_destroy(files->session); /* closes the descriptor */
 	files->session = NULL;
@@ -216,25 +235,35 @@ static int serve(struct files *files, struct fuse_buf *buffer)
 	return 0;
 }
 
+/* Waits, and takes what messages there are. Is there a request, too? */
+static bool wait_for_work(struct files *files)
+{
+	struct epoll_event events[2];
+	int n = epoll_wait(files->epoll_fd, events, 2, -1);
+	bool requests = false;
+
+	for (int i = 0; i < n; i++)
+		if (events[i].data.fd == files->inbox.fd)
+			take_messages(files);
+		else
+			requests = true;
+	return requests;
+}
+
 void *session_run(void *arg)
 {
 	struct files *files = arg;
 	struct fuse_buf buffer = {0};
-	struct pollfd fds[] = {
-		{.fd = files->inbox.fd, .events = POLLIN},
-		{.fd = fuse_session_fd(files->session), .events = POLLIN},
-	};
-	int r = 0;
 
 	while (!files->stopping) {
-		if (poll(fds, 2, -1) < 0)
+		if (!wait_for_work(files) || files->stopping)
 			continue;
-		if (fds[0].revents)
-			take_messages(files);
-		if (r == 0 && fds[1].revents && !files->stopping)
-			r = serve(files, &buffer);
-		if (r < 0 && fds[1].fd >= 0) {
-			fds[1].fd = -1; /* only messages from now on */
+
+		int r = serve(files, &buffer);
+		if (r < 0) {
+			/* Only messages from now on. */
+			epoll_ctl(files->epoll_fd, EPOLL_CTL_DEL, fuse_session_fd(files->session),
+				  NULL);
 			tell(files, files->initialised ? MESSAGE_ENDED : MESSAGE_STARTED, -r);
 		}
 	}
