@@ -77,6 +77,9 @@ struct node {
 
 	uint64_t lookups; /* as the kernel counts them */
 	uint64_t opens;
+	/* An OPEN of it was answered, by this worker or by one before: its pages may be locked by
+	 * who reads them, and nothing can be stored any more. */
+	bool was_open;
 	int64_t open_since_at; /* boottime, while it is open */
 	struct list waiters;   /* UNLEASED: kept OPENs */
 	uint64_t acquire;      /* the acquire that they wait for; 0: none */
