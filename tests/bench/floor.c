@@ -1,9 +1,12 @@
 /*
- * floor.c: the least that a FUSE filesystem can do: a tree that never changes, one thread, page
- * cache kept, names and attributes believed for as long as dsec has them believed. What dsec's
- * reading and looking is measured against.
+ * floor.c: the least that a FUSE filesystem can do: a tree that never changes, one thread, and of
+ * the kernel what dsec has of it: page cache and listings kept, names and attributes believed for
+ * as long. What dsec's reading and looking is measured against.
  *
- *     floor MOUNTPOINT CONFIGS FILES     the tree app/0…/0…; prints "ready"; ends with its mount
+ *     floor MOUNTPOINT <TREE     prints "ready"; ends with its mount
+ *
+ * TREE: a line an entry, `PARENT d|f NAME`, where PARENT is the number of a line, from 1 (the root,
+ * which has none); a folder's entries stand together, sorted as strcmp(3) sorts.
  */
 #define FUSE_USE_VERSION 35
 
@@ -17,55 +20,71 @@
 
 #define CACHE_SECONDS 5
 #define LISTING_MAX   65536
-#define PROJECT       2 /* configs follow it, then files: numbers are all there is to a node */
+#define ENTRIES_MAX   1000000
+
+struct entry {
+	char *name;
+	bool folder;
+	size_t first, n; /* what is in it */
+};
 
 static const char content[] = "0123456789012345678901234567890123456789";
-static unsigned long configs, files;
+static struct entry *entries; /* by their node's number; the root's is 1 */
+static size_t n_entries = 1;
 
-static bool is_file(fuse_ino_t id)
+static void read_tree(void)
 {
-	return id > PROJECT + configs;
-}
+	size_t parent;
+	char kind, name[256];
 
-static fuse_ino_t child(fuse_ino_t folder, unsigned long n)
-{
-	if (folder == FUSE_ROOT_ID)
-		return PROJECT;
-	return folder == PROJECT ? PROJECT + 1 + n
-				 : PROJECT + 1 + configs + (folder - PROJECT - 1) * files + n;
-}
+	entries = calloc(ENTRIES_MAX, sizeof(*entries));
+	if (!entries)
+		abort();
+	entries[FUSE_ROOT_ID].folder = true;
+	while (n_entries + 1 < ENTRIES_MAX && scanf("%zu %c %255s", &parent, &kind, name) == 3) {
+		struct entry *entry = &entries[++n_entries];
 
-static unsigned long n_children(fuse_ino_t folder)
-{
-	if (folder == FUSE_ROOT_ID)
-		return 1;
-	return folder == PROJECT ? configs : files;
+		if (parent >= n_entries)
+			abort();
+		entry->name = strdup(name);
+		entry->folder = kind == 'd';
+		if (entries[parent].n++ == 0)
+			entries[parent].first = n_entries;
+	}
 }
 
 static struct stat describe(fuse_ino_t id)
 {
+	bool folder = entries[id].folder;
+
 	return (struct stat){
 		.st_ino = id,
-		.st_mode = is_file(id) ? S_IFREG | 0444 : S_IFDIR | 0555,
+		.st_mode = folder ? S_IFDIR | 0555 : S_IFREG | 0444,
 		.st_nlink = 1,
-		.st_size = is_file(id) ? sizeof(content) - 1 : 0,
+		.st_size = folder ? 0 : sizeof(content) - 1,
 	};
+}
+
+static int compare(const void *name, const void *entry)
+{
+	return strcmp(name, ((const struct entry *)entry)->name);
 }
 
 static void look_up(fuse_req_t req, fuse_ino_t folder, const char *wanted)
 {
-	char *end;
-	unsigned long n = folder == FUSE_ROOT_ID ? 0 : strtoul(wanted, &end, 10);
+	const struct entry *in = &entries[folder];
+	const struct entry *found =
+		bsearch(wanted, entries + in->first, in->n, sizeof(*entries), compare);
 
-	if (folder == FUSE_ROOT_ID ? strcmp(wanted, "app") != 0
-				   : *end || end == wanted || n >= n_children(folder)) {
+	if (!found) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
 
+	fuse_ino_t id = (fuse_ino_t)(found - entries);
 	struct fuse_entry_param entry = {
-		.ino = child(folder, n),
-		.attr = describe(child(folder, n)),
+		.ino = id,
+		.attr = describe(id),
 		.attr_timeout = CACHE_SECONDS,
 		.entry_timeout = CACHE_SECONDS,
 	};
@@ -94,24 +113,26 @@ static void read_file(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 	fuse_reply_buf(req, content + offset, left < size ? left : size);
 }
 
+/* The kernel never asks again, and keeps listings. */
+static void open_folder(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
+{
+	fuse_reply_err(req, ENOSYS);
+}
+
 static void list(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		 struct fuse_file_info *info)
 {
-	char listing[LISTING_MAX], name[32];
+	char listing[LISTING_MAX];
+	const struct entry *folder = &entries[id];
 	size_t n = 0;
 
 	if (size > sizeof(listing))
 		size = sizeof(listing);
-	for (unsigned long at = (unsigned long)offset; at < n_children(id); at++) {
-		struct stat stat = describe(child(id, at));
-
-		if (id == FUSE_ROOT_ID)
-			snprintf(name, sizeof(name), "app");
-		else
-			snprintf(name, sizeof(name), "%lu", at);
-
+	for (size_t at = (size_t)offset; at < folder->n; at++) {
+		struct stat stat = describe(folder->first + at);
 		size_t more =
-			fuse_add_direntry(req, listing + n, size - n, name, &stat, (off_t)at + 1);
+			fuse_add_direntry(req, listing + n, size - n,
+					  entries[folder->first + at].name, &stat, (off_t)at + 1);
 		if (more > size - n)
 			break;
 		n += more;
@@ -133,6 +154,7 @@ int main(int argc, char **argv)
 		.getattr = get_attributes,
 		.open = open_file,
 		.read = read_file,
+		.opendir = open_folder,
 		.readdir = list,
 	};
 	char program[] = "floor", flag[] = "-o",
@@ -140,10 +162,9 @@ int main(int argc, char **argv)
 	char *words[] = {program, flag, options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, words);
 
-	if (argc != 4)
+	if (argc != 2)
 		return 2;
-	configs = strtoul(argv[2], NULL, 10);
-	files = strtoul(argv[3], NULL, 10);
+	read_tree();
 
 	struct fuse_session *session = fuse_session_new(&args, &ops, sizeof(ops), NULL);
 	if (!session || fuse_session_mount(session, argv[1]) < 0)

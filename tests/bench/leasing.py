@@ -7,8 +7,8 @@ import boto3
 from botocore.config import Config
 
 import stage
-from daemon import DESCRIBE
-from stage import KEY, dynamic, load, milliseconds
+from daemon import DESCRIBE, until
+from stage import KEY, dynamic, load, metric, milliseconds, percentile
 from table import Row
 
 RTT = 50
@@ -65,3 +65,19 @@ def leases(quick):
         median = statistics.median(ended)
         yield Row(f"revoke, {RTT} ms a round trip", f"{median:.1f} ms",
                   f"2 round trips + 10 ms: {bound + 10} ms", median / (bound + 10), "at most", 1)
+
+
+def warm(quick):
+    n = 5 if quick else 100
+    for scope in ("shared", "user"):
+        configs = {f"c{i}": {"dynamic_secrets": {"AWS_USER": dynamic(scope=scope, warm=1)}}
+                   for i in range(n)}
+        with stage.local_iam() as iam, stage.dsec(iam, configs) as dsec:
+            until("all are ready", lambda: metric(dsec, "dsec_leases_ready") == n)
+            files = [dsec.path(f"app/c{i}/{KEY}") for i in range(n)]
+            for file in files:
+                file.parent.stat()
+            first = percentile([line[0] for line in load("once", *files)], 0.25)
+            again = percentile([line[0] for line in load("once", *files)], 0.25)
+            yield Row(f"first read, warm: 1, scope {scope}", f"{first:.1f} µs",
+                      f"cached {again:.1f} µs", first / again, "at most", 2)

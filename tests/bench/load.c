@@ -1,8 +1,8 @@
 /*
  * load.c: what a filesystem costs its readers.
  *
- *     load read|stat|list TURNS ROUNDS PATH…   a line a turn: the microseconds of one, for each path
- *     load crowd TURNS MS READERS PATH…        a line a turn: reads a second of so many processes
+ *     load read|stat|list TURNS ROUNDS PATH…   a line a turn: the microseconds of one, for each
+ * path load crowd TURNS MS READERS PATH…        a line a turn: reads a second of so many processes
  *     load once PATH…                          a line a path: the microseconds of its one read
  *     load for MS PATH                         a line a read: its microseconds
  *     load users FIRST N PROCESSES PATH        reads it as each of N uids; a line a uid, as above

@@ -1,5 +1,6 @@
 """What is measured and what it is measured with: a dsec, a local IAM, the floor, the load."""
 
+import collections
 import contextlib
 import http.client
 import os
@@ -73,11 +74,35 @@ def dsec(iam, configs, integration=None, mount=True, **members):
         yield daemon.mount() if mount else daemon
 
 
+FILE = {"app": {"dev": {"FILE": None}}}
+
+
+def tree_of(folder):
+    """The names in a folder, as floor() wants them: folders are dictionaries."""
+    return {entry.name: tree_of(entry.path) if entry.is_dir() else None
+            for entry in os.scandir(folder)}
+
+
+def lines_of(tree):
+    """As the floor reads a tree."""
+    ret, queue, n = [], collections.deque([(1, tree)]), 1
+    while queue:
+        parent, folder = queue.popleft()
+        for name in sorted(folder, key=str.encode):
+            n += 1
+            ret.append(f"{parent} {'f' if folder[name] is None else 'd'} {name}\n")
+            if folder[name] is not None:
+                queue.append((n, folder[name]))
+    return "".join(ret)
+
+
 @contextlib.contextmanager
-def floor(configs, files):
-    with tempfile.TemporaryDirectory(prefix="dsec-floor-") as folder:
-        process = subprocess.Popen([FLOOR, folder, str(configs), str(files)],
-                                   stdout=subprocess.PIPE)
+def floor(tree=FILE):
+    with tempfile.TemporaryDirectory(prefix="dsec-floor-") as folder, \
+            tempfile.TemporaryFile("w+") as lines:
+        lines.write(lines_of(tree))
+        lines.seek(0)
+        process = subprocess.Popen([FLOOR, folder], stdin=lines, stdout=subprocess.PIPE)
         try:
             process.stdout.readline()
             yield pathlib.Path(folder)
@@ -94,11 +119,10 @@ def load(*words):
 
 
 def side_by_side(lines):
-    """Of turns of two: the median of each, and the median of their ratios, the first to the
-    second."""
-    first, second = zip(*lines)
-    return (statistics.median(first), statistics.median(second),
-            statistics.median(a / b for a, b in lines))
+    """Of turns of two: the lower quartile of each, and the ratio of the first to the second. What
+    else the machine does only adds, and comes and goes."""
+    first, second = (percentile(values, 0.25) for values in zip(*lines))
+    return first, second, first / max(second, 0.001)
 
 
 def percentile(values, part):
