@@ -17,9 +17,11 @@ const struct command *const commands[] = {
 	&reload_command,
 	&check_command,
 	&sweep_command,
+	&integration_add_command,
 	&integration_list_command,
 	&integration_policy_command,
 	&integration_test_command,
+	&dynamic_secret_add_command,
 	&dynamic_secret_list_command,
 };
 const size_t n_commands = sizeof(commands) / sizeof(commands[0]);

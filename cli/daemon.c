@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -14,12 +13,11 @@
 #include "cli/daemon_private.h"
 #include "cli/left.h"
 #include "cli/log.h"
-#include "cli/notify.h"
 #include "cli/paths.h"
 #include "lease/alloc.h"
 
 enum source {
-	SOURCE_SIGNAL,
+	SOURCE_DOOR,
 	SOURCE_TIMER,
 	SOURCE_FS,
 	SOURCE_AWS,
@@ -30,14 +28,33 @@ enum source {
 
 /* What the engine has to say, to those who want to hear it. */
 
+/* The ledger first: a reader that has the lease is to have it from the next worker too. */
+static void enter_ledger(struct daemon *daemon, enum lease_event event, const struct lease *lease)
+{
+	if (event == LEASE_ENDED) {
+		ledger_leave(daemon->options.ledger, lease->id);
+		return;
+	}
+	if (event != LEASE_ACTIVE || ledger_enter(daemon->options.ledger, lease) ||
+	    daemon->ledger_full)
+		return;
+	daemon->ledger_full = true;
+	log_line(LOG_WARNING,
+		 "more than %d leases live: should dsec's worker die, the secrets of the others "
+		 "die with it",
+		 LEDGER_MAX);
+}
+
 static void on_lease(void *arg, enum lease_event event, const struct lease *lease,
 		     const char *reason)
 {
 	struct daemon *daemon = arg;
 
+	enter_ledger(daemon, event, lease);
 	if (daemon->fs)
 		fs_lease(daemon->fs, event, lease);
-	if (daemon->audit)
+	/* What goes on was told when it began. */
+	if (daemon->audit && !daemon->resuming)
 		audit_lease(daemon->audit, event, lease, reason);
 	if (daemon->api)
 		api_lease(daemon->api, event, lease);
@@ -109,6 +126,17 @@ static void keep_record(void *arg, const struct journal_record *record)
 	recalled->records[recalled->n++] = *record;
 }
 
+/* With its secret, where an earlier worker has left it. */
+static void recall(struct daemon *daemon, const struct journal_record *record)
+{
+	struct engine_kept kept;
+
+	if (ledger_find(daemon->options.ledger, record->lease_id, &kept))
+		engine_recall_kept(daemon->engine, record, &kept);
+	else
+		engine_recall(daemon->engine, record);
+}
+
 static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 			struct dsec_error *err)
 {
@@ -127,6 +155,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 				.log = on_log,
 				.arg = daemon,
 			},
+		.last_generation = ledger_last_generation(daemon->options.ledger),
 		.daemon_id = daemon->options.state->daemon_id,
 	};
 
@@ -134,7 +163,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < recalled->n; i++)
-		engine_recall(daemon->engine, &recalled->records[i]);
+		recall(daemon, &recalled->records[i]);
 	return 0;
 }
 
@@ -168,43 +197,36 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		.state_folder = from->state->folder,
 		.config_file = from->config_file,
 		.first_open = FS_FIRST_OPEN_PROBE,
-		.first_node_id = 2, /* a mount of our own: nothing used an id on it before */
+		.shared = from->shared,
+		.keeper_pid = from->keeper_pid,
+		.restarts = from->restarts,
 	};
-	bool others;
 
-	int r = fs_mount(from->mountpoint, &options.fuse_fd, &others, err);
-	if (r < 0)
-		return r;
-	r = fs_start(&daemon->fs, &options, err);
+	int r = door_mount(from->door, &options.fuse_fd);
 	if (r < 0) {
-		struct dsec_error ignored;
-		fs_unmount(from->mountpoint, &ignored);
+		err->message[0] = '\0'; /* the keeper has said it */
 		return r;
 	}
-	if (!others)
-		log_line(LOG_NOTICE, "other users cannot see %s (see dsec check)",
-			 from->mountpoint);
-	return 0;
+	return fs_start(&daemon->fs, &options, err);
 }
 
-/* The socket of the configuration has to be there. The default one is a convenience: another daemon
- * may have it. */
+/* Where the configuration says it has to be possible to listen. The default socket is a
+ * convenience: another daemon may have it. */
 static int start_api(struct daemon *daemon, struct dsec_error *err)
 {
-	const struct catalog *catalog = daemon->catalog;
-	struct api_options options = {
+	char path[PATH_MAX];
+	const struct api_options options = {
 		.clock = &system_clock,
 		.engine = daemon->engine,
 		.catalog = daemon->catalog,
+		.state_folder = daemon->options.state->folder,
 	};
-	const char *configured = catalog_api_socket(catalog);
-	char path[PATH_MAX];
 	struct dsec_error unusable;
 
-	options.socket_path = configured ? configured : path;
-	if (configured)
-		return api_start(&daemon->api, &options, err);
-	if (paths_socket(path, &unusable) < 0 || api_start(&daemon->api, &options, &unusable) < 0)
+	int r = api_start(&daemon->api, &options, err);
+	if (r < 0 || catalog_api_socket(daemon->catalog))
+		return r;
+	if (paths_socket(path, &unusable) < 0 || api_listen_unix(daemon->api, path, &unusable) < 0)
 		log_line(LOG_NOTICE, "'dsec leases' will not reach this daemon: %s",
 			 unusable.message);
 	return 0;
@@ -217,28 +239,18 @@ static int watch(struct daemon *daemon, enum source source, int fd)
 	return epoll_ctl(daemon->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* Before any thread exists, so that all of them inherit the mask and only signal_fd gets them. */
-static int take_signals(struct daemon *daemon, struct dsec_error *err)
+static int open_descriptors(struct daemon *daemon, struct dsec_error *err)
 {
-	sigset_t signals;
-
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGHUP);
-	sigaddset(&signals, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-	daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	daemon->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	daemon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (daemon->signal_fd < 0 || daemon->timer_fd < 0 || daemon->epoll_fd < 0)
+	if (daemon->timer_fd < 0 || daemon->epoll_fd < 0)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "no descriptors: %s", strerror(errno));
 	return 0;
 }
 
 static int watch_all(struct daemon *daemon, struct dsec_error *err)
 {
-	if (watch(daemon, SOURCE_SIGNAL, daemon->signal_fd) < 0 ||
+	if (watch(daemon, SOURCE_DOOR, door_fd(daemon->options.door)) < 0 ||
 	    watch(daemon, SOURCE_TIMER, daemon->timer_fd) < 0 ||
 	    watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0 ||
 	    watch(daemon, SOURCE_AWS, aws_fd(daemon->aws)) < 0 ||
@@ -253,10 +265,6 @@ static struct daemon *daemon_free(struct daemon *daemon)
 {
 	if (!daemon)
 		return NULL;
-	if (daemon->fs) {
-		struct dsec_error ignored;
-		fs_unmount(daemon->options.mountpoint, &ignored);
-	}
 	daemon->fs = fs_stop(daemon->fs);
 	daemon->api = api_stop(daemon->api);
 	daemon->engine = engine_free(daemon->engine);
@@ -264,23 +272,29 @@ static struct daemon *daemon_free(struct daemon *daemon)
 	daemon->journal = journal_sqlite_close(daemon->journal);
 	daemon->audit = audit_close(daemon->audit);
 	daemon->catalog = catalog_unref(daemon->catalog);
-	if (daemon->options.ready_fd >= 0)
-		close(daemon->options.ready_fd);
 	if (daemon->epoll_fd >= 0)
 		close(daemon->epoll_fd);
 	if (daemon->timer_fd >= 0)
 		close(daemon->timer_fd);
-	if (daemon->signal_fd >= 0)
-		close(daemon->signal_fd);
 	free(daemon);
 	return NULL;
+}
+
+/* Readers come when all leases that live are known. */
+static void begin(struct daemon *daemon, bool lost)
+{
+	daemon->resuming = true;
+	engine_start(daemon->engine, lost);
+	daemon->resuming = false;
+	ledger_settle(daemon->options.ledger);
+	fs_resume(daemon->fs);
 }
 
 static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_error *err)
 {
 	bool lost = false;
 
-	int r = take_signals(daemon, err);
+	int r = open_descriptors(daemon, err);
 	if (r == 0)
 		r = aws_new(&daemon->aws, &system_clock, err);
 	if (r == 0)
@@ -296,7 +310,7 @@ static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_e
 	if (r == 0)
 		r = watch_all(daemon, err);
 	if (r == 0)
-		engine_start(daemon->engine, lost);
+		begin(daemon, lost);
 	return r;
 }
 
@@ -310,7 +324,6 @@ int daemon_start(struct daemon **ret, const struct daemon_options *options, stru
 		.options = *options,
 		.catalog = catalog_ref(catalog),
 		.epoll_fd = -1,
-		.signal_fd = -1,
 		.timer_fd = -1,
 	};
 	int r = start(daemon, &recalled, err);
@@ -324,28 +337,64 @@ int daemon_start(struct daemon **ret, const struct daemon_options *options, stru
 
 /* Serving. */
 
-static void take_signal(struct daemon *daemon)
+static void take_signal(struct daemon *daemon, int number)
 {
-	struct signalfd_siginfo info;
+	switch (number) {
+	case SIGHUP:
+		if (!daemon->ending)
+			daemon_reload(daemon);
+		break;
+	case SIGUSR1:
+		daemon->patient = true;
+		break;
+	case SIGINT:
+	case SIGTERM:
+		if (daemon->ending)
+			daemon->impatient = true;
+		else
+			daemon_end(daemon, number == SIGINT ? "interrupted" : "unmounted");
+		break;
+	}
+}
 
-	while (read(daemon->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		switch (info.ssi_signo) {
-		case SIGHUP:
-			if (!daemon->ending)
-				daemon_reload(daemon);
-			break;
-		case SIGUSR1:
-			daemon->patient = true;
-			break;
-		case SIGINT:
-		case SIGTERM:
-			if (daemon->ending)
-				daemon->impatient = true;
-			else
-				daemon_end(daemon,
-					   info.ssi_signo == SIGINT ? "interrupted" : "unmounted");
-			break;
-		}
+/* Another worker goes on: the journal has all that it needs, the keeper's memory the rest. Nothing
+ * is freed, since that would wipe what the other one is to find. */
+static void hand_over(struct daemon *daemon)
+{
+	if (daemon->ending || !daemon->fs)
+		return;
+	fs_hand_over(daemon->fs);
+	daemon->api = api_stop(daemon->api);
+	daemon->journal = journal_sqlite_close(daemon->journal);
+	daemon->audit = audit_close(daemon->audit);
+	_exit(DOOR_HANDED_OVER);
+}
+
+void daemon_order(struct daemon *daemon, const struct door_message *order)
+{
+	switch (order->kind) {
+	case DOOR_SIGNAL:
+		take_signal(daemon, order->number);
+		break;
+	case DOOR_HAND_OVER:
+		hand_over(daemon);
+		break;
+	case DOOR_NOTICE:
+		if (daemon->fs)
+			fs_notice(daemon->fs, order->text);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Without its keeper it holds a mount that nobody will hold when it is gone. */
+static void take_orders(struct daemon *daemon)
+{
+	door_dispatch(daemon->options.door);
+	if (door_closed(daemon->options.door)) {
+		log_line(LOG_CRIT, "the keeper is gone");
+		_exit(STATUS_FAILED);
 	}
 }
 
@@ -354,8 +403,8 @@ static void take_event(struct daemon *daemon, enum source source)
 	uint64_t expirations;
 
 	switch (source) {
-	case SOURCE_SIGNAL:
-		take_signal(daemon);
+	case SOURCE_DOOR:
+		take_orders(daemon);
 		break;
 	case SOURCE_TIMER:
 		(void)!read(daemon->timer_fd, &expirations, sizeof(expirations));
@@ -397,6 +446,9 @@ static void set_timer(struct daemon *daemon, int64_t at)
 /* Does what is due. False when the daemon has ended. */
 static bool work(struct daemon *daemon)
 {
+	if (door_waiting(daemon->options.door))
+		take_orders(daemon);
+
 	/* The engine first: what it does may give AWS a nearer deadline. */
 	int64_t next_at = engine_tick(daemon->engine);
 	int64_t aws_at = aws_deadline_at(daemon->aws);
@@ -442,14 +494,9 @@ static void tell_ready(struct daemon *daemon)
 {
 	log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
 		 daemon->options.mountpoint, secret_arena_kind());
-	if (daemon->options.ready_fd >= 0) {
-		int r = background_ready(daemon->options.ready_fd);
-		daemon->options.ready_fd = -1;
-		if (r < 0)
-			daemon_end(daemon, "nobody waits for the mount");
-	}
-	notify_send("READY=1\nMAINPID=%d\nSTATUS=serving %s", (int)getpid(),
-		    daemon->options.mountpoint);
+	if (daemon->options.background)
+		background_detach();
+	door_ready(daemon->options.door);
 }
 
 int daemon_run(struct daemon *daemon)

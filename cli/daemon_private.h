@@ -26,8 +26,10 @@ struct daemon {
 	struct engine *engine;
 	struct api *api; /* NULL: it has no socket */
 	struct fs *fs;   /* NULL once it has ended */
-	int epoll_fd, signal_fd, timer_fd;
+	int epoll_fd, timer_fd;
 
+	bool resuming; /* leases of an earlier worker are being taken up */
+	bool ledger_full;
 	bool ending;
 	bool patient;     /* USR1: end without a time limit */
 	bool impatient;   /* a second TERM or INT: leave now */

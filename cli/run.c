@@ -254,6 +254,8 @@ static int run_it(const struct options *options)
 	}
 	run.argv = command_line(options);
 	status = executable_find(run.path, run.argv[0], &err);
+	if (status == 0 && options->mount && pipe_file_check(options->mount, &err) < 0)
+		status = STATUS_FAILED;
 	if (status == 0 &&
 	    (source_find(&run.source, options, &err) < 0 || prepare(&run, &err) < 0)) {
 		status = STATUS_FAILED;
@@ -261,7 +263,7 @@ static int run_it(const struct options *options)
 		pipe_file_remove(&run.pipe);
 	} else if (status == 0) {
 		status = hold(&run);
-		download_finish(&run.pipe.text);
+		pipe_file_forget(&run.pipe);
 		return status;
 	}
 	log_error(LOG_ERR, &err, NULL);

@@ -130,10 +130,6 @@ static int folder_of(char to[PATH_MAX], const struct source *source,
 	if (n >= PATH_MAX)
 		return dsec_error_set(err, DSEC_ERROR_INVALID, "the path of %s/%s is too long",
 				      source->names.project, source->names.config);
-	if (choice->own && mounted->above[0] && access(to, F_OK) < 0 && errno == ENOENT) {
-		const struct source_choice shared = {.ttl_ms = choice->ttl_ms}; /* TEMPORARY */
-		return folder_of(to, source, &shared, err);
-	}
 	return 0;
 }
 
@@ -426,9 +422,8 @@ static int get_as_it_is(struct download *ret, struct source_lease *lease,
 	int r = ask_socket(&answer, source, choice, choice->download.format, err);
 	if (r < 0)
 		return r;
-	ret->bytes = answer.text;
-	ret->n = ret->size = answer.n;
-	answer.text = NULL;
+	if (values_append(ret, answer.text ? answer.text : "", answer.n) < 0)
+		return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "no memory for secrets is left");
 	return 0;
 }
 

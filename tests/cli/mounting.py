@@ -214,7 +214,9 @@ class Ending(unittest.TestCase):
 
     def test_unmount_of_a_stopped_daemon_does_not_hang(self):
         dsec = self.started()
+        worker = dsec.worker()
         dsec.process.send_signal(signal.SIGSTOP)
+        os.kill(worker, signal.SIGSTOP)
         try:
             begin = time.monotonic()
             result = command("unmount", dsec.mountpoint)
@@ -222,6 +224,7 @@ class Ending(unittest.TestCase):
             self.assertIn("does not answer", result.stderr)
             self.assertLess(time.monotonic() - begin, 20)
         finally:
+            os.kill(worker, signal.SIGCONT)
             dsec.process.send_signal(signal.SIGCONT)
 
     def test_unmount_signals_no_other_process(self):
