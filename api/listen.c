@@ -291,7 +291,9 @@ struct listener *listener_close(struct listener *listener)
 	if (listener->daemon)
 		MHD_stop_daemon(listener->daemon);
 	close(listener->fd);
-	if (listener->socket_path)
+	if (listener->socket_path && listener->api->remove)
+		listener->api->remove(listener->api->remove_arg, listener->socket_path);
+	else if (listener->socket_path)
 		unlink(listener->socket_path);
 	free(listener->socket_path);
 	free(listener);

@@ -234,6 +234,15 @@ bool door_file_allowed(const char *config_file, const char *path)
 	       (has_string(&text, "profile") && is_shared_file(path));
 }
 
+bool door_socket_allowed(const char *config_file, const char *path)
+{
+	_cleanup_text_ struct text text = read_text(config_file, CATALOG_FILE_SIZE_MAX);
+	char string[DOOR_TEXT_MAX + 8];
+
+	snprintf(string, sizeof(string), "unix:%s", path);
+	return path[0] == '/' && has_string(&text, string);
+}
+
 bool door_command_allowed(const char *config_file, const char *command)
 {
 	_cleanup_text_ struct text text = read_text(config_file, CATALOG_FILE_SIZE_MAX);

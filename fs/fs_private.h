@@ -77,7 +77,7 @@ struct files {
 	size_t n_kept;
 	pid_t pid;
 	unsigned restarts;
-	char *state_folder, *config_file;
+	char *state_folder, *config_file, *sandbox;
 	char *notice; /* of the keeper's; NULL: none */
 };
 

@@ -240,9 +240,9 @@ void nodes_restore(struct nodes *nodes)
 	struct restoring restoring = {.nodes = nodes};
 
 	restoring.index.entries =
-		alloc_zeroed(tree_entries(nodes->tree), sizeof(*restoring.index.entries));
+		alloc_zeroed(tree_entries(nodes->tree), sizeof(const struct entry *));
 	gather(&restoring.index, tree_root(nodes->tree));
-	qsort(restoring.index.entries, restoring.index.n, sizeof(*restoring.index.entries), by_ino);
+	qsort(restoring.index.entries, restoring.index.n, sizeof(const struct entry *), by_ino);
 	records_begin(&nodes->records, nodes->shared, restore, &restoring);
 	free(restoring.index.entries);
 	handles_begin(&nodes->handles, nodes->shared, reopen, nodes);
