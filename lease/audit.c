@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lease/executable.h"
 #include "lease/opener.h"
 
 #define TEXT_MAX    1024  /* of each text in a line, made printable; the rest is cut off */
@@ -82,14 +83,10 @@ static void add_lease(struct line *line, const struct lease *lease)
 
 static void add_executable(struct line *line, json_t *to, pid_t pid)
 {
-	char link[32], path[TEXT_MAX];
+	char path[TEXT_MAX];
 
-	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
-	ssize_t n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0)
-		return;
-	path[n] = '\0';
-	add_text(line, to, "executable", path);
+	if (executable_of(pid, path, sizeof(path)) == 0)
+		add_text(line, to, "executable", path);
 }
 
 /* The path in the unified hierarchy ("0::/…"); on a machine that has none, in the first one. */
