@@ -31,6 +31,7 @@
  *   POST /v3/dsec/tokens                   {"project":…,"config":…,"ttl_sec":N}, the last optional:
  *                                          {"token":"dp.st.…","slug":ID,…}
  *   DELETE /v3/dsec/tokens/ID
+ *   POST /v3/dsec/reload                   has the configuration read again
  *   /metrics
  *
  * Every answer is JSON but for downloads in other formats and metrics, closes its connection, and
@@ -123,6 +124,11 @@ int api_listen_unix(struct api *api, const char *path, struct dsec_error *err);
 
 /* Another configuration is the running one. Where it listens does not change. */
 void api_reload(struct api *api, struct catalog *catalog);
+
+/* How an administrator among its clients has the configuration read again. On failure the running
+ * one stays, and the error says so. */
+typedef int api_reload_function(void *arg, struct dsec_error *err);
+void api_offer_reload(struct api *api, api_reload_function *reload, void *arg);
 
 /* What the engine's observer is told. */
 void api_lease(struct api *api, enum lease_event event, const struct lease *lease);

@@ -57,6 +57,8 @@ struct api {
 	struct table visitors_by_id, issued_by_lease;
 	uint64_t last_holder;
 	unsigned char etag_key[32];
+	api_reload_function *reload; /* NULL: there is no way to */
+	void *reload_arg;
 	bool resumed; /* libmicrohttpd has to be run for what was resumed; no descriptor says so */
 	struct client *arriving; /* the one that libmicrohttpd is being given */
 };
@@ -332,6 +334,7 @@ void route_token_create(struct call *call);
 void route_token_revoke(struct call *call);
 void route_credentials(struct call *call);
 void route_watch(struct call *call);
+void route_reload(struct call *call);
 void route_ping(struct call *call);
 void route_me(struct call *call);
 void route_metrics(struct call *call);

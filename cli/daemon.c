@@ -310,6 +310,7 @@ static struct daemon *daemon_free(struct daemon *daemon)
 static void begin(struct daemon *daemon, bool lost)
 {
 	daemon->resuming = true;
+	daemon_offer_reload(daemon);
 	engine_start(daemon->engine, lost);
 	daemon->resuming = false;
 	ledger_settle(daemon->ledger);

@@ -51,6 +51,9 @@ bool daemon_ended(struct daemon *daemon, int64_t now_at, int64_t *ret_next_at);
 /* Reads the configuration again; one that is not usable changes nothing. */
 void daemon_reload(struct daemon *daemon);
 
+/* The same for the API's administrators. */
+void daemon_offer_reload(struct daemon *daemon);
+
 /* Opens, changes or closes the audit log as the catalog wants it. On failure the old one stays. */
 int daemon_audit(struct daemon *daemon, const struct catalog *catalog, struct dsec_error *err);
 

@@ -48,3 +48,23 @@ void daemon_reload(struct daemon *daemon)
 	}
 	notify_send("READY=1\nSTATUS=serving %s", daemon->options.mountpoint);
 }
+
+static int reload_asked(void *arg, struct dsec_error *err)
+{
+	struct daemon *daemon = arg;
+	const struct catalog *before = daemon->catalog;
+
+	if (!daemon->ending)
+		daemon_reload(daemon);
+	if (daemon->catalog != before)
+		return 0;
+	return dsec_error_set(err, DSEC_ERROR_INVALID,
+			      "not reloaded, the running configuration stays: the daemon's log and "
+			      "dsec check say why");
+}
+
+void daemon_offer_reload(struct daemon *daemon)
+{
+	if (daemon->api)
+		api_offer_reload(daemon->api, reload_asked, daemon);
+}
