@@ -44,10 +44,9 @@ def memory(dsec):
     return sum(stage.status_of(pid, "VmRSS") for pid in processes(dsec))
 
 
-def spent(dsec):
+def spent(pids):
     """Wake-ups, and milliseconds of processor time."""
-    return (sum(map(stage.wake_ups, processes(dsec))),
-            sum(map(stage.processor_ms, processes(dsec))))
+    return sum(map(stage.wake_ups, pids)), sum(map(stage.processor_ms, pids))
 
 
 def seconds(function):
@@ -87,9 +86,11 @@ def live(quick):
                   all_ / 1024 / 48, "at most", 1)
         each = (all_ - first) / (n - 1)
         yield Row("and each beyond the first", f"{each:.2f} KiB", "4 KiB", each / 4, "at most", 1)
-        before = spent(dsec)
+        pids = processes(dsec)  # the question wakes them
+        time.sleep(1)
+        before = spent(pids)
         time.sleep(QUIET)
-        woken, cpu = (after - was for after, was in zip(spent(dsec), before))
+        woken, cpu = (after - was for after, was in zip(spent(pids), before))
         yield Row(f"wake-ups in {QUIET} s with {n:,} leases, nothing due", f"{woken}", "none",
                   float(woken), "at most", 0,
                   note=f"{cpu:.0f} ms of processor time meanwhile")
