@@ -207,6 +207,16 @@ void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *f
 	fuse_reply_none(req);
 }
 
+/* ENOSYS: the kernel never asks again, and keeps what a folder lists until it is told, or until the
+ * folder's time of change moves; both happen at a reload (nodes_reload). */
+void files_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
+{
+	if (files_of(req)->keeps_listings)
+		fuse_reply_err(req, ENOSYS);
+	else
+		fuse_reply_open(req, info);
+}
+
 /* Offsets: 0 ".", 1 "..", then the children; an entry's cookie is the offset of the next. NULL: no
  * more; "": nothing at this offset. */
 static const char *listed(fuse_req_t req, const struct node *folder, size_t at, struct stat *stat)
