@@ -21,7 +21,7 @@
 #include "fs/shared.h"
 
 #define NODES    64
-#define DEATHS   200
+#define DEATHS   60
 #define BINDINGS 5 /* enough for more than one cell */
 
 static struct shared *map(int fd)
