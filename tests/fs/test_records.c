@@ -54,7 +54,7 @@ static record_at write_one(struct records *records, record_at old, uint64_t node
 	}
 	snprintf(name, sizeof(name), "name-%llu", (unsigned long long)number);
 	record.name_n = (uint32_t)strlen(name);
-	return records_write(records, old, node, &record, bindings, name);
+	return records_write(records, old, node, &record, bindings, name, NULL);
 }
 
 struct seen {

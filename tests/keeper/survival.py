@@ -97,6 +97,25 @@ class Survival(unittest.TestCase):
         self.assertIn("AWS_USER_ARN", out)
         self.scene.stop()
 
+    def test_file_that_was_looked_up_is_opened_by_the_next(self):
+        """By its number, so that no second look at the name mends it."""
+        looked_up = {}
+        for name in (".status", "GREETING", "AWS_USER_ARN", ".json"):
+            if name == ".json":
+                self.dsec.read("app/dev/.json")  # this one is leased
+            looked_up[name] = os.open(self.dsec.path(f"app/dev/{name}"), os.O_PATH)
+            self.addCleanup(os.close, looked_up[name])
+        self.scene.kill_served()
+        for name, fd in looked_up.items():
+            with open(f"/proc/self/fd/{fd}", "rb") as file:
+                content = file.read()
+            if name != ".status":
+                self.assertEqual(content, self.dsec.read(f"app/dev/{name}"), name)
+            else:
+                self.assertIn(b"AWS_USER", content)
+        self.assertEqual(len(self.scene.iam.users()), 1)
+        self.scene.stop()
+
     def test_lease_that_ends_while_it_is_open_is_revoked_all_the_same(self):
         with open(self.dsec.path("app/dev/.json"), "rb") as file:
             content = file.read()
