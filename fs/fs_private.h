@@ -62,11 +62,10 @@ struct files {
 	enum fs_first_open first_open;
 	bool probing; /* .dsec/.probe is there */
 	bool stopping;
-	bool handing_over;   /* stop, and leave what is unanswered to the next process */
-	bool initialised;    /* INIT is answered */
-	bool keeps_listings; /* the kernel does, where OPENDIR is answered ENOSYS */
-	bool held;           /* nothing is read before the leases of an earlier process are known */
-	uint64_t last_id;    /* of acquires and questions */
+	bool handing_over; /* stop, and leave what is unanswered to the next process */
+	bool initialised;  /* INIT is answered */
+	bool held;         /* nothing is read before the leases of an earlier process are known */
+	uint64_t last_id;  /* of acquires and questions */
 	/* The request that libfuse is at, which kept_new keeps. */
 	const void *request;
 	size_t request_n;

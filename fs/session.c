@@ -69,7 +69,6 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 
 	conn->want = conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS);
 	conn->time_gran = 1000000;
-	files->keeps_listings = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 	conn->max_write = SHARED_WRITE_MAX;
 	files->initialised = true;
 }
