@@ -19,6 +19,7 @@ const struct command *const commands[] = {
 	&tokens_list_command,
 	&tokens_revoke_command,
 	&reload_command,
+	&upgrade_command,
 	&check_command,
 	&sweep_command,
 	&integration_add_command,

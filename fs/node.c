@@ -277,6 +277,11 @@ static void write_bindings(const struct node *node, struct record_binding *to)
 	}
 }
 
+static uint32_t text_size(const struct node *node)
+{
+	return node->text && node->size <= RECORDS_TEXT_MAX ? (uint32_t)node->size : 0;
+}
+
 void node_write(struct nodes *nodes, struct node *node)
 {
 	struct record_binding bindings[CATALOG_DYNAMICS_MAX] = {0};
@@ -297,13 +302,14 @@ void node_write(struct nodes *nodes, struct node *node)
 		.content = node->content,
 		.n_bindings = (uint32_t)node->n_bindings,
 		.name_n = node->name ? (uint32_t)strlen(node->name) : 0,
+		.text_n = text_size(node),
 		.fresh = node->fresh,
 		.opener = node->opener,
 	};
 
 	write_bindings(node, bindings);
 	node->record = records_write(&nodes->records, node->record, node->id, &record, bindings,
-				     node->name);
+				     node->name, node->text);
 }
 
 /* The count that the next process finds is never less than the kernel's: it is raised before the
