@@ -31,12 +31,13 @@
  * status as waitpid(2) tells it
  *
  * Which files: the configuration itself (the keeper knows its path from its own command line); any
- * path that stands in the configuration's present text as a whole JSON string, as it is or relative
- * to the configuration's folder; and, when "profile" stands there as a string, the shared files of
- * AWS ($AWS_SHARED_CREDENTIALS_FILE, $AWS_CONFIG_FILE, else those in ~/.aws). Only regular files.
+ * path that stands in the configuration's present text as the value of a member that names a file
+ * ("policy_file" and so on), as it is or relative to the configuration's folder; and, when "profile"
+ * stands there as a string, the shared files of AWS ($AWS_SHARED_CREDENTIALS_FILE, $AWS_CONFIG_FILE,
+ * else those in ~/.aws). Only regular files.
  * Which sockets: one that stands there as "unix:PATH", or the default one.
- * Which commands: one that stands there as a whole JSON string, or in one of those shared files as
- * the rest of a line. "As a JSON string" is as jansson's json_dumps() writes it: a path with
+ * Which commands: one that stands there as the value of "command", or in one of those shared files
+ * as the rest of a line. Values are looked for as jansson's json_dumps() writes them: one with
  * escapes that were not necessary is not found.
  */
 #ifndef DSEC_FS_DOOR_H
