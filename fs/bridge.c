@@ -229,6 +229,9 @@ static void handle(struct fs *fs, struct message *message)
 	case MESSAGE_ABANDON:
 		abandon(fs, message);
 		break;
+	case MESSAGE_WAKE:
+		poll_notify(fs->files.fuse_fd, message->question);
+		break;
 	case MESSAGE_WATCH:
 		watch(fs, message);
 		break;
@@ -337,6 +340,25 @@ void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease)
 void fs_due(struct fs *fs, const struct lease *lease)
 {
 	struct message *message = message_new(MESSAGE_DUE, 1);
+
+	message->leases[0] = lease_ref(lease);
+	message_send(&fs->files.inbox, message);
+}
+
+bool fs_process(const struct fs *fs, lease_holder holder, pid_t *ret_pid, uint64_t *ret_start)
+{
+	struct caller caller;
+
+	if (holder >> 56 != HOLDER_PROCESS || !watch_find(&fs->watches, holder, &caller))
+		return false;
+	*ret_pid = caller.pid;
+	*ret_start = caller.start;
+	return true;
+}
+
+void fs_rotated(struct fs *fs, const struct lease *lease)
+{
+	struct message *message = message_new(MESSAGE_ROTATED, 1);
 
 	message->leases[0] = lease_ref(lease);
 	message_send(&fs->files.inbox, message);

@@ -23,6 +23,9 @@
  * number, >= 0; fd 0: the pipe that its standard output goes to. -EPERM: not a configured command
  *   KILL            what RUN gave                0; it and its process group are killed, and EXITED
  *                                                follows all the same
+ *   NUDGE           pid, value: HUP, USR1 or     0; the process that began at that time is sent
+ *                   USR2, text: start time       the signal. -EPERM: the configuration does not
+ *                                                name "on_rotate" and the signal; -ESRCH
  * What is only told:
  *   READY           -                            the mount serves
  *   TELL            text                         a line for the service manager (sd_notify(3))
@@ -67,6 +70,7 @@ enum door_kind {
 	DOOR_KILL,
 	DOOR_READY,
 	DOOR_TELL,
+	DOOR_NUDGE,
 	DOOR_ANSWER = 32, /* to the question of that id */
 	DOOR_SIGNAL,
 	DOOR_HAND_OVER,
@@ -126,6 +130,7 @@ int door_who(struct door *door, pid_t pid, struct door_who *ret, int *ret_pidfd)
 int door_open(struct door *door, const char *path, enum door_open how, int *ret_fd);
 int door_run(struct door *door, const char *command, int *ret_output_fd);
 int door_kill(struct door *door, int run);
+int door_nudge(struct door *door, pid_t pid, uint64_t start_time, int number);
 
 void door_ready(struct door *door);
 void door_tell(struct door *door, const char *text);

@@ -178,6 +178,15 @@ int fresh_may_open(const struct files *files, struct node *node, uid_t uid, stru
 /* Nobody has it open any more, or ever will: its leases end. */
 void fresh_end(struct files *files, struct node *node, const char *how);
 
+/* poll.c */
+
+void files_poll(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info,
+		struct fuse_pollhandle *handle);
+void poll_wake(struct files *files, struct node *node); /* who waits for it looks again */
+void poll_wake_all(struct files *files);                /* and whom an earlier process knew */
+void poll_released(struct node *node, uint64_t fh);
+void poll_notify(int fuse_fd, uint64_t kh); /* for the engine's thread */
+
 /* report.c */
 
 void report_ask(struct files *files, fuse_req_t req, const struct entry *entry);

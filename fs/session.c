@@ -26,6 +26,11 @@
 /* Requests in a row before messages are looked at again. */
 #define REQUESTS_A_TURN 64
 
+static void retired(void *arg, struct node *node)
+{
+	poll_wake(arg, node);
+}
+
 void files_init(struct files *files, const struct fs_options *options, struct tree *tree)
 {
 	files->clock = options->clock;
@@ -45,6 +50,8 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 	list_init(&files->questions);
 	kept_begin(files);
 	nodes_init(&files->nodes, files->shared, tree, &files->outbox);
+	files->nodes.retired = retired;
+	files->nodes.arg = files;
 	holders_init(&files->holders, files->shared, &files->outbox);
 }
 
@@ -80,6 +87,7 @@ static const struct fuse_lowlevel_ops serving = {
 	.open = files_open,
 	.read = files_read,
 	.release = files_release,
+	.poll = files_poll,
 	.readdir = files_readdir,
 	.statfs = files_statfs,
 	.getxattr = files_getxattr,
@@ -138,6 +146,12 @@ static void lease_changed(struct files *files, const struct message *message)
 		leases_active(&files->nodes.leases, lease);
 	else
 		nodes_end_lease(&files->nodes, lease->id);
+}
+
+static void replaced(void *arg, struct node *node)
+{
+	node->replaced = true;
+	poll_wake(arg, node);
 }
 
 /* Leases whose holder an earlier process knew, and which nobody is any more: nobody is ever given
@@ -212,6 +226,9 @@ void files_take(struct files *files, struct message *message)
 		message->kind = MESSAGE_HELD;
 		message_send(&files->outbox, message);
 		return;
+	case MESSAGE_ROTATED:
+		nodes_of_lease(&files->nodes, message->leases[0]->id, replaced, files);
+		break;
 	case MESSAGE_HOLDER_ENDED:
 		holders_ended(&files->holders, message->holders[0]);
 		break;
@@ -233,6 +250,7 @@ void files_take(struct files *files, struct message *message)
 		holders_restore(&files->holders);
 		nodes_restore(&files->nodes);
 		end_orphans(files);
+		poll_wake_all(files);
 		files_replay(files);
 		files->held = false;
 		break;

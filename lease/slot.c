@@ -223,6 +223,12 @@ void slot_make(struct slot *slot)
 		grant_begin(slot);
 }
 
+static void drop(struct principal *principal)
+{
+	principal->slot = NULL;
+	principal_rotated(principal, "the configuration has changed");
+}
+
 void slot_drop_stale(struct slot *slot)
 {
 	const struct recipe *recipe = slot->pool->recipe;
@@ -234,7 +240,7 @@ void slot_drop_stale(struct slot *slot)
 		if (recipe && lease->fingerprint == recipe->secret.fingerprint)
 			slot->leases[kept++] = lease;
 		else
-			principal_by_id(slot->pool->engine, lease->id)->slot = NULL;
+			drop(principal_by_id(slot->pool->engine, lease->id));
 	}
 	slot->n_leases = kept;
 

@@ -144,6 +144,8 @@ static void every_member_has_a_wrong_example(void **state)
 		"warm",
 		"max_leases",
 		"max_rate",
+		"on_rotate",
+		"signal",
 		"read_timeout",
 		"unmount_timeout",
 		"api",
