@@ -486,6 +486,8 @@ static struct fs *fs_free(struct fs *fs)
 	}
 	if (fs->tree)
 		files_finish(&fs->files);
+	if (fs->files.announce_fd >= 0)
+		close(fs->files.announce_fd);
 	session_close(&fs->files);
 	free_queue(&fs->files.inbox);
 	free_queue(&fs->files.outbox);
@@ -510,7 +512,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	fs->first_open = options->first_open;
 	fs->mountpoint = alloc_copy(options->mountpoint);
 	fs->version = alloc_copy(options->version);
-	fs->files.inbox.fd = fs->files.outbox.fd = -1;
+	fs->files.inbox.fd = fs->files.outbox.fd = fs->files.announce_fd = -1;
 	list_init(&fs->early);
 	list_init(&fs->all_pending);
 	table_init(&fs->pending, 0);
@@ -522,6 +524,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 		r = tree_new(&fs->tree, options->catalog, options->version,
 			     options->clock->calendar_ms(options->clock), err);
 	if (r == 0) {
+		fs->files.announce_fd = announce_start(fs->files.fuse_fd);
 		files_init(&fs->files, options, tree_ref(fs->tree));
 		fs->resumed = fs->files.held;
 		r = start_thread(fs, err);

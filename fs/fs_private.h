@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "fs/access.h"
+#include "fs/announce.h"
 #include "fs/fs.h"
 #include "fs/holders.h"
 #include "fs/message.h"
@@ -53,6 +54,7 @@ struct files {
 	struct fuse_session *session;
 	struct shared *shared;
 	int fuse_fd;         /* the session's */
+	int announce_fd;     /* for announce_deleted; -1: none */
 	struct queue inbox;  /* from the engine's thread */
 	struct queue outbox; /* to it */
 	const struct clock *clock;

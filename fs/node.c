@@ -147,6 +147,9 @@ struct node *node_new(struct nodes *nodes, uint64_t id, enum node_kind kind,
 	list_init(&node->waiters);
 	list_init(&node->watchers);
 	list_init(&node->in_nodes);
+	list_init(&node->in_folders);
+	if (kind == NODE_FOLDER)
+		list_append(&nodes->folders, &node->in_folders);
 	list_init(&node->in_variants);
 	list_append(&nodes->all, &node->in_nodes);
 	table_insert(&nodes->by_id, &node->by_id, table_hash(&nodes->by_id, &id, sizeof(id)));
@@ -161,6 +164,7 @@ void nodes_init(struct nodes *nodes, struct shared *shared, struct tree *tree, s
 		.outbox = outbox,
 	};
 	list_init(&nodes->all);
+	list_init(&nodes->folders);
 	list_init(&nodes->variants);
 	table_init(&nodes->by_id, shared->seed);
 	table_init(&nodes->by_key, shared->seed);
@@ -198,6 +202,7 @@ static void node_free(struct nodes *nodes, struct node *node)
 	records_erase(&nodes->records, node->record);
 	table_remove(&nodes->by_id, &node->by_id);
 	list_remove(&node->in_nodes);
+	list_remove(&node->in_folders);
 	if (!list_empty(&node->in_variants))
 		nodes->n_variants--;
 	list_remove(&node->in_variants);

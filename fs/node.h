@@ -51,6 +51,7 @@ struct node {
 	struct table_node by_id, by_key;
 	bool keyed; /* found by its key */
 	struct list in_nodes;
+	struct list in_folders; /* FOLDER */
 
 	/* Its name leads to another node now, or to none: only who has it open reads it. */
 	bool stale;
@@ -92,7 +93,7 @@ struct node {
 
 struct nodes {
 	struct table by_id, by_key;
-	struct list all;
+	struct list all, folders;
 	struct list variants; /* folders of made-up names, the one longest not looked up first */
 	size_t n_variants;
 	struct shared *shared;

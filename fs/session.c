@@ -26,8 +26,24 @@
 /* Requests in a row before messages are looked at again. */
 #define REQUESTS_A_TURN 64
 
+/* Watchers of its names hear of it: it has one in each folder of its config that is known. */
+static void announce(const struct files *files, const struct node *node)
+{
+	if (!node->entry || node->lookups == 0)
+		return;
+	list_each (at, &files->nodes.folders) {
+		const struct node *folder = container_of(at, struct node, in_folders);
+
+		if (folder->entry && folder->entry->ino == node->entry->parent->ino)
+			announce_deleted(files->announce_fd, folder->id, node->id,
+					 node->entry->name);
+	}
+}
+
 static void retired(void *arg, struct node *node)
 {
+	if (node->kind == NODE_STATIC)
+		announce(arg, node);
 	poll_wake(arg, node);
 }
 
@@ -151,6 +167,7 @@ static void lease_changed(struct files *files, const struct message *message)
 static void replaced(void *arg, struct node *node)
 {
 	node->replaced = true;
+	announce(arg, node);
 	poll_wake(arg, node);
 }
 

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""poll(2) on an open file: it can always be read, and says when it has been replaced."""
+"""An open file says when it has been replaced: by poll(2), and to who watches its name."""
 
+import ctypes
 import errno
 import os
 import select
+import struct
 import subprocess
 import threading
 import time
@@ -20,7 +22,7 @@ REPLACED = select.POLLPRI | select.POLLERR
 PATIENCE_MS = 20000
 
 
-class Polling(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         self.fs = mounted.Harness(CONFIGS)
         self.addCleanup(self.fs.close)
@@ -55,6 +57,8 @@ class Polling(unittest.TestCase):
         self.assertLess(time.monotonic() - since, 2)
         return seen[0]
 
+
+class Polling(Case):
     def test_a_current_file_is_readable_and_no_more(self):
         for file in (KEY, "A", ".json"):
             fd = self.open(file=file)
@@ -104,6 +108,77 @@ class Polling(unittest.TestCase):
         self.assertEqual(self.poll(fd, 50), 0)
         os.close(fd)
         self.assertEqual(self.woken(other, lambda: self.fs.say("replace", "dev")), REPLACED)
+
+
+class Watching(Case):
+    """File watchers (inotify) on a name."""
+
+    def watch(self, path):
+        libc = ctypes.CDLL(None, use_errno=True)
+        fd = libc.inotify_init1(os.O_NONBLOCK)
+        self.addCleanup(os.close, fd)
+        self.assertGreaterEqual(libc.inotify_add_watch(fd, path.encode(), 0xfff), 0)
+        return fd
+
+    def deleted(self, fd):
+        seen = 0
+
+        def look():
+            nonlocal seen
+            try:
+                events = os.read(fd, 4096)
+            except BlockingIOError:
+                events = b""
+            while events:  # of files, so without names
+                seen |= struct.unpack_from("iI", events)[1]
+                events = events[16:]
+            return seen & 0x400  # IN_DELETE_SELF
+
+        mounted.until(look, "IN_DELETE_SELF")
+
+    def test_a_watcher_of_a_secret_sees_that_it_is_replaced(self):
+        path = self.fs.path("dev", KEY)
+        with open(path) as file:
+            key = file.read()
+            fd = self.watch(path)
+            self.fs.say("replace", "dev")
+            mounted.until(lambda: self.poll(file.fileno()), "the one who has it open")
+            file.seek(0)
+            self.assertEqual(file.read(), key)
+        self.deleted(fd)  # when nobody has it open any more
+        with open(path) as file:
+            self.assertEqual(len(file.read()), 20)
+        self.assertEqual(os.stat(path).st_nlink, 1)
+
+    def test_a_watcher_of_a_static_secret_sees_that_it_has_changed(self):
+        path = self.fs.path("dev", "A")
+        os.stat(path)
+        fd = self.watch(path)
+        self.fs.reload({**CONFIGS, "dev": {**CONFIGS["dev"], "secrets": {"A": "2"}}})
+        self.deleted(fd)
+        with open(path) as file:
+            self.assertEqual(file.read(), "2")
+
+    def test_it_blocks_nobody_while_a_look_waits(self):
+        """A LOOKUP holds the folder's lock, which the notification wants, until it is answered."""
+        path = self.fs.path("dev", KEY)
+        with open(path) as file:
+            file.read()
+            stop = time.monotonic() + 2
+            lookers = [subprocess.Popen(["sh", "-c", "while cat %s/.status; do :; done"
+                                         % self.fs.path("dev")], stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+                       for _ in range(4)]
+            try:
+                while time.monotonic() < stop:
+                    self.fs.say("rotate", "dev", 2)
+                    self.fs.say("replace", "dev")
+                    with open(path) as again:
+                        again.read()
+            finally:
+                for looker in lookers:
+                    looker.kill()
+                    looker.wait()
 
 
 if __name__ == "__main__":
