@@ -57,6 +57,8 @@ static void on_lease(void *arg, enum lease_event event, const struct lease *leas
 	/* What goes on was told when it began. */
 	if (daemon->audit && !daemon->resuming)
 		audit_lease(daemon->audit, event, lease, reason);
+	if (daemon->api)
+		api_lease(daemon->api, event, lease);
 }
 
 static void on_failed(void *arg, const struct lease_slot *slot, const struct lease_caller *caller,
@@ -220,24 +222,23 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 	return fs_start(&daemon->fs, &options, err);
 }
 
-/* The socket of the configuration has to be there. The default one is a convenience: another daemon
- * may have it. */
+/* Where the configuration says it has to be possible to listen. The default socket is a
+ * convenience: another daemon may have it. */
 static int start_api(struct daemon *daemon, struct dsec_error *err)
 {
-	const struct catalog *catalog = daemon->catalog;
-	struct api_options options = {
-		.admin_group = catalog->api_admin_group,
+	char path[PATH_MAX];
+	const struct api_options options = {
 		.clock = &system_clock,
 		.engine = daemon->engine,
+		.catalog = daemon->catalog,
+		.state_folder = daemon->options.state->folder,
 	};
-	const char *configured = catalog_api_socket(catalog);
-	char path[PATH_MAX];
 	struct dsec_error unusable;
 
-	options.socket_path = configured ? configured : path;
-	if (configured)
-		return api_start(&daemon->api, &options, err);
-	if (paths_socket(path, &unusable) < 0 || api_start(&daemon->api, &options, &unusable) < 0)
+	int r = api_start(&daemon->api, &options, err);
+	if (r < 0 || catalog_api_socket(daemon->catalog))
+		return r;
+	if (paths_socket(path, &unusable) < 0 || api_listen_unix(daemon->api, path, &unusable) < 0)
 		log_line(LOG_NOTICE, "'dsec leases' will not reach this daemon: %s",
 			 unusable.message);
 	return 0;
@@ -482,10 +483,12 @@ static bool work(struct daemon *daemon)
 	}
 	if (daemon->api) {
 		int64_t api_at = api_deadline_at(daemon->api);
-		if (api_at <= now_at)
+		if (api_at <= now_at) {
 			api_dispatch(daemon->api);
-		else if (api_at < next_at)
+			next_at = now_at; /* it may have asked the engine for something */
+		} else if (api_at < next_at) {
 			next_at = api_at;
+		}
 	}
 	int64_t rotation_at = rotations_due(daemon->rotations, now_at);
 	if (rotation_at < next_at)

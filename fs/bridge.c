@@ -215,6 +215,26 @@ static void renew(struct fs *fs, const struct lease *lease)
 	engine_renew(fs->engine, lease->id, lease->slot.ttl_ms, &ignored);
 }
 
+/* The kernel frees pages as they are, so what a dead lease has left in them is overwritten before.
+ * Only of a file that nobody has open and nobody can open again: an open one is a snapshot, and a
+ * READ may hold its pages locked. Only of a dead lease: a pipe into which sendfile(2) has put pages
+ * shares them, and its reader would find zeroes for a value that is still good. Where it fails,
+ * pages are dropped as they are. */
+static void zero_pages(struct fuse_session *session, uint64_t node, size_t size)
+{
+	static char zeroes[64 * 1024];
+	int r = 0;
+
+	for (size_t at = 0; at < size && r == 0; at += sizeof(zeroes)) {
+		size_t left = size - at;
+		struct fuse_bufvec buffer =
+			FUSE_BUFVEC_INIT(left < sizeof(zeroes) ? left : sizeof(zeroes));
+
+		buffer.buf[0].mem = zeroes;
+		r = fuse_lowlevel_notify_store(session, node, (off_t)at, &buffer, 0);
+	}
+}
+
 /* Messages. */
 
 static void handle(struct fs *fs, struct message *message)
@@ -245,6 +265,7 @@ static void handle(struct fs *fs, struct message *message)
 		renew(fs, message->leases[0]);
 		break;
 	case MESSAGE_INVALIDATE:
+		zero_pages(fs->files.session, message->node, message->size);
 		fuse_lowlevel_notify_inval_inode(fs->files.session, message->node, 0, 0);
 		break;
 	case MESSAGE_FORGET:

@@ -49,13 +49,15 @@ struct keeper_options {
 };
 
 /* How often a worker may die by itself within KEEPER_DEATHS_MS before it is given up. One that was
- * killed from outside (SIGKILL) while it served is not counted. */
+ * killed from outside (SIGKILL) is not counted. */
 #define KEEPER_DEATHS_MAX 8
 #define KEEPER_DEATHS_MS  60000
 /* It is started at once after the first death of such a row, then after so long, doubled each time.
  */
 #define KEEPER_BACKOFF_MS     50
 #define KEEPER_BACKOFF_CAP_MS 5000
+/* So many in a row may be killed before they serve, and the next one is started at once. */
+#define KEEPER_UNSERVED_FREE 5
 
 /* Blocks the signals that it takes, and gives the descriptor that they come from: to be called
  * before anything else is started. Or a negative errno. */

@@ -22,7 +22,8 @@ enum message_kind {
 	MESSAGE_ACQUIRE,    /* → ACQUIRED: acquire, node, tree, entry, ttl_ms, holders, caller */
 	MESSAGE_ABANDON,    /* acquire, holders */
 	MESSAGE_REPORT,     /* → REPORT: question, tree, entry; text or error */
-	MESSAGE_INVALIDATE, /* node: the kernel should drop its pages */
+	MESSAGE_INVALIDATE, /* node: the kernel should drop its pages, of which `size` bytes are
+			       zeroed first */
 	MESSAGE_FORGET,     /* node, text: the kernel should drop that name in that folder */
 	MESSAGE_DISCARD,    /* nothing but what it holds is to be freed */
 	MESSAGE_ENDED,      /* the kernel has ended the connection */
@@ -50,6 +51,7 @@ struct message {
 	enum message_kind kind;
 	int error; /* 0, or a positive errno */
 	uint64_t node, acquire, question;
+	size_t size;
 	struct tree *tree;         /* a reference */
 	const struct entry *entry; /* in it */
 	int64_t ttl_ms;

@@ -447,6 +447,7 @@ void node_invalidate(struct nodes *nodes, const struct node *node)
 	struct message *message = message_new(MESSAGE_INVALIDATE, 0);
 
 	message->node = node->id;
+	message->size = node->dead ? node->size : 0;
 	message_send(nodes->outbox, message);
 }
 
@@ -478,7 +479,10 @@ void node_retire(struct nodes *nodes, struct node *node)
 
 static void lease_ended(void *arg, void *owner)
 {
-	node_retire(arg, owner);
+	struct node *node = owner;
+
+	node->dead = true;
+	node_retire(arg, node);
 }
 
 bool nodes_open(const struct nodes *nodes, const char *lease_id)

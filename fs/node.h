@@ -55,6 +55,7 @@ struct node {
 
 	/* Its name leads to another node now, or to none: only who has it open reads it. */
 	bool stale;
+	bool dead;                 /* LEASED: a lease of it has ended */
 	const struct entry *entry; /* of the current tree, or of `tree`; NULL: stale and not open */
 	struct tree *tree;         /* NULL, or a reference to the older tree of an open file */
 	uint64_t folder;           /* FOLDER: the id of the folder it is in */

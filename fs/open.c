@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs/fs_private.h"
@@ -217,13 +218,33 @@ static void open_all(struct files *files, struct node *node)
 	let_go(files, node);
 }
 
-static bool store_bytes(struct files *files, const struct node *node, void *bytes, size_t n)
+/* The device cannot take rendered bytes where they lie: it pins pages, which those of secrets do
+ * not allow. The copy is wiped as soon as the kernel has it. */
+static char *copy_out(const char *bytes, size_t n)
+{
+	char *copy = alloc_zeroed(n + 1, 1);
+
+	if (n > 0)
+		memcpy(copy, bytes, n);
+	return copy;
+}
+
+static void wipe_out(char *copy, size_t n)
+{
+	secret_wipe(copy, n);
+	free(copy);
+}
+
+static bool store_bytes(struct files *files, const struct node *node, const char *bytes, size_t n)
 {
 	struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(0);
+	char *copy = copy_out(bytes, n);
 
-	buffer.buf[0].mem = bytes;
+	buffer.buf[0].mem = copy;
 	buffer.buf[0].size = n;
-	return fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0) == 0;
+	int r = fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0);
+	wipe_out(copy, n);
+	return r == 0;
 }
 
 /* Content and size into the kernel, before any OPEN of this node has been answered. A process that
@@ -421,6 +442,16 @@ static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size,
 	fuse_reply_buf(req, bytes + offset, size < left ? size : left);
 }
 
+static void reply_rendered(fuse_req_t req, const struct download *bytes, size_t size, off_t offset)
+{
+	size_t left = offset < (off_t)bytes->n ? bytes->n - (size_t)offset : 0;
+	size_t n = size < left ? size : left;
+	char *copy = copy_out(bytes->bytes + (n > 0 ? offset : 0), n);
+
+	fuse_reply_buf(req, copy, n);
+	wipe_out(copy, n);
+}
+
 /* Rendered anew each time, so that no copy stays; what is in the page cache does not come here. */
 static void read_rendered(fuse_req_t req, const struct node *node, size_t size, off_t offset)
 {
@@ -430,7 +461,7 @@ static void read_rendered(fuse_req_t req, const struct node *node, size_t size, 
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
-		reply_part(req, bytes.bytes, bytes.n, size, offset);
+		reply_rendered(req, &bytes, size, offset);
 	download_finish(&bytes);
 }
 

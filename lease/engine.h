@@ -261,4 +261,7 @@ char *engine_status_text(const struct engine *engine, const char *project, const
 char *engine_leases_json(const struct engine *engine);
 char *engine_metrics_text(const struct engine *engine);
 
+/* What an operator can do about a failure, as the end of a sentence. */
+const char *engine_advice(enum dsec_error_kind kind);
+
 #endif

@@ -102,7 +102,7 @@ static struct principal *adopt(struct account *account, const struct provider_us
 	snprintf(record.integration, sizeof(record.integration), "%s", account->name);
 	snprintf(record.user, sizeof(record.user), "%s", user->name);
 	snprintf(record.path, sizeof(record.path), "%s", user->path);
-	snprintf(record.arn, sizeof(record.arn), "%s", user->arn ? user->arn : "");
+	dsec_print_safely(record.arn, sizeof(record.arn), user->arn ? user->arn : "");
 
 	struct principal *principal =
 		principal_new(engine, account, pool_get(engine, "", "", ""), &record);

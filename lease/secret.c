@@ -193,7 +193,7 @@ int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct
 	size_t mapped = mapping_size(bytes);
 
 	assert(!arena.bytes);
-	raise_lock_limit();
+	raise_lock_limit(); /* now: a worker's filter kills who changes limits later */
 	void *at = source == SECRET_ARENA_BEST ? map_secretmem(mapped) : NULL;
 	const char *kind = "memfd_secret";
 	if (!at) {
@@ -206,6 +206,19 @@ int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct
 int secret_arena_init(size_t bytes, struct dsec_error *err)
 {
 	return secret_arena_init_from(SECRET_ARENA_BEST, bytes, err);
+}
+
+void *secret_map(size_t bytes)
+{
+	void *at = map_secretmem(bytes);
+
+	if (!at)
+		at = map_locked(bytes);
+	if (at && madvise(at, bytes, MADV_DONTFORK) < 0) {
+		munmap(at, bytes);
+		at = NULL;
+	}
+	return at;
 }
 
 /* Memory that outlives the process. */

@@ -183,6 +183,7 @@ static void ten_thousand_short_lives_are_never_more_than_max_leases(void **state
 		reader_finish(&reader);
 	}
 	assert_true(served > 0);
+	assert_true(refused > 0);
 	fixture_run(fixture, 5 * MINUTE_MS);
 	assert_int_equal(fixture->cloud.n_users, 0);
 	assert_int_equal(engine_left(fixture->engine).lines, 0);
