@@ -43,7 +43,7 @@ static void notify(const struct deleted *deleted)
 	(void)!writev(FUSE_FD, parts, 3);
 }
 
-/* Keeps nothing of the process that it was but two descriptors. */
+/* Keeps nothing of the process that it was but two descriptors, and so holds up nobody. */
 static void run(int fuse_fd, int pipe_fd)
 {
 	struct deleted deleted;
@@ -52,6 +52,10 @@ static void run(int fuse_fd, int pipe_fd)
 	/* Out of the way of their new numbers first. */
 	fuse_fd = fcntl(fuse_fd, F_DUPFD, PIPE_FD + 1);
 	pipe_fd = fcntl(pipe_fd, F_DUPFD, PIPE_FD + 1);
+	int null_fd = open("/dev/null", O_RDWR);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (null_fd < 0 || dup2(null_fd, fd) < 0)
+			_exit(1); /* nobody is to wait for the end of what we print */
 	if (dup2(fuse_fd, FUSE_FD) < 0 || dup2(pipe_fd, PIPE_FD) < 0)
 		_exit(1);
 	syscall(SYS_close_range, PIPE_FD + 1, ~0U, 0);
