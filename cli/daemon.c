@@ -24,6 +24,7 @@ enum source {
 	SOURCE_AWS,
 	SOURCE_JOURNAL,
 	SOURCE_API,
+	SOURCE_ROTATION,
 	SOURCES,
 };
 
@@ -94,6 +95,16 @@ static void on_due(void *arg, const struct lease *lease)
 		fs_due(daemon->fs, lease);
 }
 
+static void on_rotated(void *arg, const struct lease *lease, const char *reason)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->fs)
+		fs_rotated(daemon->fs, lease);
+	if (!daemon->ending)
+		rotations_add(daemon->rotations, daemon->catalog, lease, daemon->fs);
+}
+
 static void on_log(void *arg, int priority, const char *message)
 {
 	log_line(priority, "%s", message);
@@ -152,6 +163,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 				.handed_out = on_handed_out,
 				.revocation_failed = on_revocation_failed,
 				.due = on_due,
+				.rotated = on_rotated,
 				.log = on_log,
 				.arg = daemon,
 			},
@@ -266,7 +278,8 @@ static int open_descriptors(struct daemon *daemon, struct dsec_error *err)
 {
 	daemon->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	daemon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (daemon->timer_fd < 0 || daemon->epoll_fd < 0)
+	daemon->rotations = rotations_new(daemon->options.door, &system_clock);
+	if (daemon->timer_fd < 0 || daemon->epoll_fd < 0 || !daemon->rotations)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "no descriptors: %s", strerror(errno));
 	return 0;
 }
@@ -276,6 +289,7 @@ static int watch_all(struct daemon *daemon, struct dsec_error *err)
 	if (watch(daemon, SOURCE_DOOR, door_fd(daemon->options.door)) < 0 ||
 	    watch(daemon, SOURCE_TIMER, daemon->timer_fd) < 0 ||
 	    (daemon->fs && watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0) ||
+	    watch(daemon, SOURCE_ROTATION, rotations_fd(daemon->rotations)) < 0 ||
 	    watch(daemon, SOURCE_AWS, aws_fd(daemon->aws)) < 0 ||
 	    watch(daemon, SOURCE_JOURNAL, journal_sqlite_fd(daemon->journal)) < 0 ||
 	    (daemon->api && watch(daemon, SOURCE_API, api_fd(daemon->api)) < 0))
@@ -294,6 +308,7 @@ static struct daemon *daemon_free(struct daemon *daemon)
 	daemon->aws = aws_free(daemon->aws);
 	daemon->journal = journal_sqlite_close(daemon->journal);
 	daemon->audit = audit_close(daemon->audit);
+	daemon->rotations = rotations_free(daemon->rotations);
 	daemon->catalog = catalog_unref(daemon->catalog);
 	ledger_close(daemon->ledger);
 	if (daemon->fuse_fd >= 0)
@@ -439,6 +454,9 @@ void daemon_order(struct daemon *daemon, const struct door_message *order)
 		if (daemon->fs)
 			fs_notice(daemon->fs, order->text);
 		break;
+	case DOOR_EXITED:
+		rotations_exited(daemon->rotations, order->number, order->value);
+		break;
 	default:
 		break;
 	}
@@ -480,6 +498,9 @@ static void take_event(struct daemon *daemon, enum source source)
 		break;
 	case SOURCE_API:
 		api_dispatch(daemon->api);
+		break;
+	case SOURCE_ROTATION:
+		rotations_dispatch(daemon->rotations);
 		break;
 	case SOURCES:
 		break;
@@ -543,6 +564,9 @@ static bool work(struct daemon *daemon)
 			next_at = api_at;
 		}
 	}
+	int64_t rotation_at = rotations_due(daemon->rotations, now_at);
+	if (rotation_at < next_at)
+		next_at = rotation_at;
 	if (daemon->ending && daemon_ended(daemon, now_at, &next_at))
 		return false;
 	if (!daemon->ending)

@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "aws/aws.h"
 #include "cli/daemon.h"
+#include "cli/rotation.h"
 #include "fs/fs.h"
 #include "lease/audit.h"
 #include "lease/catalog.h"
@@ -28,6 +29,7 @@ struct daemon {
 	struct engine *engine;
 	struct api *api; /* NULL: it has no socket */
 	struct fs *fs;   /* NULL once it has ended */
+	struct rotations *rotations;
 	int epoll_fd, timer_fd;
 	int fuse_fd; /* -1: the filesystem has it, or nobody */
 

@@ -249,6 +249,9 @@ static void handle(struct fs *fs, struct message *message)
 	case MESSAGE_ABANDON:
 		abandon(fs, message);
 		break;
+	case MESSAGE_WAKE:
+		poll_notify(fs->files.fuse_fd, message->question);
+		break;
 	case MESSAGE_WATCH:
 		watch(fs, message);
 		break;
@@ -360,6 +363,25 @@ void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease)
 void fs_due(struct fs *fs, const struct lease *lease)
 {
 	struct message *message = message_new(MESSAGE_DUE, 1);
+
+	message->leases[0] = lease_ref(lease);
+	message_send(&fs->files.inbox, message);
+}
+
+bool fs_process(const struct fs *fs, lease_holder holder, pid_t *ret_pid, uint64_t *ret_start)
+{
+	struct caller caller;
+
+	if (holder >> 56 != HOLDER_PROCESS || !watch_find(&fs->watches, holder, &caller))
+		return false;
+	*ret_pid = caller.pid;
+	*ret_start = caller.start;
+	return true;
+}
+
+void fs_rotated(struct fs *fs, const struct lease *lease)
+{
+	struct message *message = message_new(MESSAGE_ROTATED, 1);
 
 	message->leases[0] = lease_ref(lease);
 	message_send(&fs->files.inbox, message);
@@ -488,6 +510,8 @@ static struct fs *fs_free(struct fs *fs)
 	}
 	if (fs->tree)
 		files_finish(&fs->files);
+	if (fs->files.announce_fd >= 0)
+		close(fs->files.announce_fd);
 	session_close(&fs->files);
 	free_queue(&fs->files.inbox);
 	free_queue(&fs->files.outbox);
@@ -512,7 +536,8 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	fs->first_open = options->first_open;
 	fs->mountpoint = alloc_copy(options->mountpoint);
 	fs->version = alloc_copy(options->version);
-	fs->files.inbox.fd = fs->files.outbox.fd = fs->files.epoll_fd = -1;
+	fs->files.inbox.fd = fs->files.outbox.fd = -1;
+	fs->files.epoll_fd = fs->files.announce_fd = -1;
 	list_init(&fs->early);
 	list_init(&fs->all_pending);
 	table_init(&fs->pending, 0);
@@ -524,6 +549,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 		r = tree_new(&fs->tree, options->catalog, options->version,
 			     options->clock->calendar_ms(options->clock), err);
 	if (r == 0) {
+		fs->files.announce_fd = announce_start(fs->files.fuse_fd);
 		files_init(&fs->files, options, tree_ref(fs->tree));
 		fs->resumed = fs->files.held;
 		r = start_thread(fs, err);

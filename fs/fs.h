@@ -108,6 +108,13 @@ void fs_due(struct fs *fs, const struct lease *lease);
 
 /* Names mean what this catalog says from now on. It is the one that the engine has: engine_reload
  * and fs_reload are called with no fs_dispatch between them. */
+/* The engine's observer calls this for a lease that is replaced: who waits for a file of it in
+ * poll(2) is woken. */
+void fs_rotated(struct fs *fs, const struct lease *lease);
+
+/* The process that a holder of leases is; false: it is none, or has ended. */
+bool fs_process(const struct fs *fs, lease_holder holder, pid_t *ret_pid, uint64_t *ret_start);
+
 void fs_reload(struct fs *fs, struct catalog *catalog);
 
 /* The kernel has ended the connection: somebody unmounted it. Known after an fs_dispatch. */

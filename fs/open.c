@@ -514,6 +514,8 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	bool was_open = handles_release(&files->nodes.handles, info->fh);
 
 	fuse_reply_err(req, 0);
+	if (node)
+		poll_released(node, info->fh);
 	if (node && node->opens > 0 && was_open)
 		let_go(files, node);
 }

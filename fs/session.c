@@ -26,6 +26,27 @@
 /* Requests in a row before messages are looked at again. */
 #define REQUESTS_A_TURN 64
 
+/* Watchers of its names hear of it: it has one in each folder of its config that is known. */
+static void announce(const struct files *files, const struct node *node)
+{
+	if (!node->entry || node->lookups == 0)
+		return;
+	list_each (at, &files->nodes.folders) {
+		const struct node *folder = container_of(at, struct node, in_folders);
+
+		if (folder->entry && folder->entry->ino == node->entry->parent->ino)
+			announce_deleted(files->announce_fd, folder->id, node->id,
+					 node->entry->name);
+	}
+}
+
+static void retired(void *arg, struct node *node)
+{
+	if (node->kind == NODE_STATIC)
+		announce(arg, node);
+	poll_wake(arg, node);
+}
+
 void files_init(struct files *files, const struct fs_options *options, struct tree *tree)
 {
 	files->clock = options->clock;
@@ -46,6 +67,8 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 	list_init(&files->questions);
 	kept_begin(files);
 	nodes_init(&files->nodes, files->shared, tree, &files->outbox);
+	files->nodes.retired = retired;
+	files->nodes.arg = files;
 	holders_init(&files->holders, files->shared, &files->outbox);
 }
 
@@ -83,6 +106,7 @@ static const struct fuse_lowlevel_ops serving = {
 	.read = files_read,
 	.release = files_release,
 	.opendir = files_opendir,
+	.poll = files_poll,
 	.readdir = files_readdir,
 	.statfs = files_statfs,
 	.getxattr = files_getxattr,
@@ -164,6 +188,13 @@ static void lease_changed(struct files *files, const struct message *message)
 		nodes_end_lease(&files->nodes, lease->id);
 }
 
+static void replaced(void *arg, struct node *node)
+{
+	node->replaced = true;
+	announce(arg, node);
+	poll_wake(arg, node);
+}
+
 /* Leases whose holder an earlier process knew, and which nobody is any more: nobody is ever given
  * them, and no end of their holder will come. */
 struct orphans {
@@ -236,6 +267,9 @@ void files_take(struct files *files, struct message *message)
 		message->kind = MESSAGE_HELD;
 		message_send(&files->outbox, message);
 		return;
+	case MESSAGE_ROTATED:
+		nodes_of_lease(&files->nodes, message->leases[0]->id, replaced, files);
+		break;
 	case MESSAGE_HOLDER_ENDED:
 		holders_ended(&files->holders, message->holders[0]);
 		break;
@@ -257,6 +291,7 @@ void files_take(struct files *files, struct message *message)
 		holders_restore(&files->holders);
 		nodes_restore(&files->nodes);
 		end_orphans(files);
+		poll_wake_all(files);
 		files_replay(files);
 		files->held = false;
 		break;

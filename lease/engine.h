@@ -140,6 +140,10 @@ struct engine_observer {
 	/* The lease is soon to be rotated, and may yet be renewed: who knows that somebody holds
 	 * it calls engine_renew(). Asked again until it is renewed or nearly over. */
 	void (*due)(void *arg, const struct lease *lease);
+	/* Who reads it again is given another lease from here on: less than min_validity is left
+	 * and it is not renewed, or it was revoked, or its configuration has changed. Once for each
+	 * lease, by each process. Not where its holder or the daemon ends. */
+	void (*rotated)(void *arg, const struct lease *lease, const char *reason);
 	/* For the operator: one printable sentence. Priorities as in syslog(3). */
 	void (*log)(void *arg, int priority, const char *message);
 	void *arg;

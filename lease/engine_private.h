@@ -307,7 +307,9 @@ struct principal {
 
 	/* Making: the deadline. Active: the end. Revoking: the next look. */
 	struct timer timer;
-	struct timer due; /* active: when to ask whether somebody holds it */
+	struct timer due;      /* active: when to ask whether somebody holds it */
+	struct timer rotation; /* active: its rotate_at */
+	bool rotated;          /* that was told */
 	struct grant *grant;
 	struct renewal *renewal;
 	struct ending *ending;
@@ -349,6 +351,9 @@ void principal_publish(struct principal *principal, struct secret *secret_access
 
 /* A lease goes on as an earlier process has published it. */
 void principal_resume(struct principal *principal);
+
+/* Tells that who reads it again is given another lease, unless that was told. */
+void principal_rotated(struct principal *principal, const char *reason);
 
 /* An adopted lease's end is known in AWS's time: when is that here? */
 void principal_set_expiry(struct principal *principal);
