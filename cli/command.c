@@ -25,6 +25,11 @@ static const struct {
 	 "the daemon's socket (default: api.listen's, else\n/run/dsec.sock or "
 	 "$XDG_RUNTIME_DIR/dsec.sock)"},
 	{OPTION_ALL, "all", NULL, "all leases"},
+	{OPTION_USER, "user", "NAME", "only what is about this IAM user (its name or ARN)"},
+	{OPTION_LEASE, "lease", "ID", "only what is about this lease"},
+	{OPTION_SINCE, "since", "TIME",
+	 "only what is not older: 90m, 24h (ago), 2022-02-15,\n2022-02-15T17:04:54Z"},
+	{OPTION_HEAD, "head", "HASH", "a head that the system's log has; 16 digits of it will do"},
 	{OPTION_ACCOUNT, "account", "NUMBER", "the AWS account's number (default: any)"},
 };
 #define KNOWN (sizeof(known) / sizeof(known[0]))
@@ -85,6 +90,18 @@ static void take(struct options *options, unsigned bit, const char *argument)
 		break;
 	case OPTION_SOCKET:
 		options->socket = argument;
+		break;
+	case OPTION_USER:
+		options->user = argument;
+		break;
+	case OPTION_LEASE:
+		options->lease = argument;
+		break;
+	case OPTION_SINCE:
+		options->since = argument;
+		break;
+	case OPTION_HEAD:
+		options->head = argument;
 		break;
 	case OPTION_ALL:
 		options->all = true;

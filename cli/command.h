@@ -27,6 +27,11 @@ enum {
 	OPTION_ACCOUNT = 1 << 6,
 	OPTION_SOCKET = 1 << 7,
 	OPTION_ALL = 1 << 8,
+	/* of the audit log */
+	OPTION_USER = 1 << 20,
+	OPTION_LEASE = 1 << 21,
+	OPTION_SINCE = 1 << 22,
+	OPTION_HEAD = 1 << 23,
 };
 
 #define OPERANDS_MAX 64
@@ -34,6 +39,7 @@ enum {
 /* A parsed command line. What was not given is NULL or false. */
 struct options {
 	const char *config, *state, *account, *socket;
+	const char *user, *lease, *since, *head;
 	bool foreground, wait, json, dry_run, all;
 	const char *operands[OPERANDS_MAX];
 	size_t n_operands;
@@ -58,6 +64,7 @@ void command_print_help(const struct command *command);
 
 extern const struct command mount_command, unmount_command, check_command, reload_command;
 extern const struct command status_command, sweep_command;
+extern const struct command audit_command, audit_verify_command;
 extern const struct command leases_command, leases_revoke_command, leases_renew_command;
 extern const struct command integration_list_command, integration_policy_command;
 extern const struct command integration_test_command, dynamic_secret_list_command;

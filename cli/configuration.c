@@ -17,7 +17,7 @@
 #define ARENA_CREDENTIALS (256ul * 1024)
 #define ARENA_FILES       4
 
-static int prepare_secrets(const char *file, struct dsec_error *err)
+int configuration_prepare(const char *file, struct dsec_error *err)
 {
 	static bool made;
 	struct stat st = {0};
@@ -58,7 +58,7 @@ struct catalog *configuration_load(const char *file)
 	struct catalog *catalog = NULL;
 	struct dsec_error err;
 
-	if (prepare_secrets(file, &err) < 0) {
+	if (configuration_prepare(file, &err) < 0) {
 		log_error(LOG_ERR, &err, NULL);
 	} else {
 		catalog_system_init(&system);

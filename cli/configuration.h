@@ -12,6 +12,9 @@
  * so nothing that uses OpenSSL or curl comes before it, and no thread. */
 struct catalog *configuration_load(const char *file);
 
+/* That preparation alone, for who needs a secret first. */
+int configuration_prepare(const char *file, struct dsec_error *err);
+
 static inline void catalog_unrefp(struct catalog **catalog)
 {
 	catalog_unref(*catalog);

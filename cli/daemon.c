@@ -16,6 +16,7 @@
 #include "cli/log.h"
 #include "cli/notify.h"
 #include "cli/paths.h"
+#include "cli/watchdog.h"
 #include "lease/alloc.h"
 
 enum source {
@@ -29,6 +30,30 @@ enum source {
 };
 
 /* What the engine has to say, to those who want to hear it. */
+
+static int on_intended(void *arg, const struct journal_record *record, struct dsec_error *err)
+{
+	struct daemon *daemon = arg;
+
+	return daemon->audit ? audit_intended(daemon->audit, record, err) : 0;
+}
+
+static void on_opened(void *arg, const struct lease *lease, const struct lease_caller *caller,
+		      uint64_t count)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->audit)
+		audit_read(daemon->audit, lease, caller, count);
+}
+
+static void on_metrics(void *arg, FILE *to)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->audit)
+		audit_metrics(daemon->audit, to);
+}
 
 static void on_lease(void *arg, enum lease_event event, const struct lease *lease,
 		     const char *reason)
@@ -117,11 +142,13 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 		.provider_arg = daemon,
 		.observer =
 			{
+				.intended = on_intended,
 				.lease = on_lease,
 				.failed = on_failed,
 				.handed_out = on_handed_out,
 				.revocation_failed = on_revocation_failed,
 				.due = on_due,
+				.metrics = on_metrics,
 				.log = on_log,
 				.arg = daemon,
 			},
@@ -166,6 +193,8 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		.state_folder = from->state->folder,
 		.config_file = from->config_file,
 		.first_open = FS_FIRST_OPEN_PROBE,
+		.opened = on_opened,
+		.opened_arg = daemon,
 		.first_node_id = 2, /* a mount of our own: nothing used an id on it before */
 	};
 	bool others;
@@ -260,6 +289,8 @@ static struct daemon *daemon_free(struct daemon *daemon)
 	daemon->engine = engine_free(daemon->engine);
 	daemon->aws = aws_free(daemon->aws);
 	daemon->journal = journal_sqlite_close(daemon->journal);
+	if (daemon->audit)
+		audit_event(daemon->audit, "stopped", NULL, NULL, NULL);
 	daemon->audit = audit_close(daemon->audit);
 	daemon->catalog = catalog_unref(daemon->catalog);
 	if (daemon->options.ready_fd >= 0)
@@ -322,6 +353,19 @@ int daemon_start(struct daemon **ret, const struct daemon_options *options, stru
 
 /* Serving. */
 
+static void reload_for(struct daemon *daemon, const struct signalfd_siginfo *info)
+{
+	struct lease_caller caller = {
+		.uid = info->ssi_uid,
+		.gid = (gid_t)-1, /* a signal does not tell */
+		.pid = (pid_t)info->ssi_pid,
+		.who = who_look((pid_t)info->ssi_pid, &system_clock),
+	};
+
+	daemon_reload(daemon, &caller);
+	who_unref(caller.who);
+}
+
 static void take_signal(struct daemon *daemon)
 {
 	struct signalfd_siginfo info;
@@ -330,7 +374,7 @@ static void take_signal(struct daemon *daemon)
 		switch (info.ssi_signo) {
 		case SIGHUP:
 			if (!daemon->ending)
-				daemon_reload(daemon);
+				reload_for(daemon, &info);
 			break;
 		case SIGUSR1:
 			daemon->patient = true;
@@ -413,6 +457,14 @@ static bool work(struct daemon *daemon)
 		else if (api_at < next_at)
 			next_at = api_at;
 	}
+	if (daemon->audit) {
+		int64_t audit_at = audit_tick(daemon->audit);
+		if (audit_at < next_at)
+			next_at = audit_at;
+	}
+	int64_t watchdog_at = watchdog_tick(now_at);
+	if (watchdog_at < next_at)
+		next_at = watchdog_at;
 	if (daemon->ending && daemon_ended(daemon, now_at, &next_at))
 		return false;
 	set_timer(daemon, next_at);
@@ -436,6 +488,8 @@ static void serve(struct daemon *daemon)
 
 static void tell_ready(struct daemon *daemon)
 {
+	if (daemon->audit)
+		audit_event(daemon->audit, "started", "dsec " DSEC_VERSION, NULL, NULL);
 	log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
 		 daemon->options.mountpoint, secret_arena_kind());
 	if (daemon->options.ready_fd >= 0) {

@@ -42,8 +42,9 @@ void daemon_end(struct daemon *daemon, const char *reason);
  * to when this wants to be asked again. */
 bool daemon_ended(struct daemon *daemon, int64_t now_at, int64_t *ret_next_at);
 
-/* Reads the configuration again; one that is not usable changes nothing. */
-void daemon_reload(struct daemon *daemon);
+/* Reads the configuration again, since that caller wants it; one that is not usable changes
+ * nothing. */
+void daemon_reload(struct daemon *daemon, const struct lease_caller *caller);
 
 /* Opens, changes or closes the audit log as the catalog wants it. On failure the old one stays. */
 int daemon_audit(struct daemon *daemon, const struct catalog *catalog, struct dsec_error *err);

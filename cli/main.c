@@ -15,6 +15,8 @@ static const struct command *const commands[] = {
 	&reload_command,
 	&check_command,
 	&sweep_command,
+	&audit_command,
+	&audit_verify_command,
 	&integration_list_command,
 	&integration_policy_command,
 	&integration_test_command,

@@ -12,6 +12,7 @@
 #include "cli/notify.h"
 #include "cli/paths.h"
 #include "cli/peer.h"
+#include "cli/watchdog.h"
 #include "fs/fs.h"
 
 struct places {
@@ -133,6 +134,7 @@ static int run(const struct options *options)
 			return status;
 	}
 	notify_init();
+	watchdog_init();
 	return serve(&places, ready_fd);
 }
 

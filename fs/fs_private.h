@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/callers.h"
 #include "fs/fs.h"
 #include "fs/message.h"
 #include "fs/node.h"
@@ -43,6 +44,8 @@ struct files {
 	struct queue outbox; /* to it */
 	const struct clock *clock;
 	struct nodes nodes;
+	struct callers callers;
+	_Atomic uint64_t n_cached; /* opens that needed no answer of the engine */
 	enum fs_first_open first_open;
 	bool probing; /* .dsec/.probe is there */
 	bool stopping;
@@ -59,9 +62,9 @@ struct kept {
 	struct list link; /* in files->questions or node->waiters */
 	struct files *files;
 	fuse_req_t req;
-	uid_t uid;
-	struct node *node; /* OPEN */
-	uint64_t question; /* LOOKUP */
+	struct lease_caller caller; /* OPEN: with a reference to who it is */
+	struct node *node;          /* OPEN */
+	uint64_t question;          /* LOOKUP */
 };
 
 /* session.c */

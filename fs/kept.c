@@ -14,7 +14,6 @@ struct kept *kept_new(struct files *files, fuse_req_t req)
 	struct kept *kept = alloc_zeroed(1, sizeof(*kept));
 	kept->files = files;
 	kept->req = req;
-	kept->uid = fuse_req_ctx(req)->uid;
 	list_init(&kept->link);
 	files->n_kept++;
 	return kept;
@@ -24,5 +23,6 @@ void kept_free(struct kept *kept)
 {
 	list_remove(&kept->link);
 	kept->files->n_kept--;
+	who_unref(kept->caller.who);
 	free(kept);
 }

@@ -26,6 +26,7 @@ enum message_kind {
 	MESSAGE_DISCARD,    /* nothing but what it holds is to be freed */
 	MESSAGE_ENDED,      /* the kernel has ended the connection */
 	MESSAGE_HELD,       /* leases[0]: somebody holds it */
+	MESSAGE_READ,       /* leases[0], caller, count: so many files of it were opened */
 	/* To the file thread. */
 	MESSAGE_ACQUIRED, /* acquire, node; leases or error */
 	MESSAGE_LEASE,    /* event, leases[0] */
@@ -43,7 +44,8 @@ struct message {
 	struct tree *tree;         /* a reference */
 	const struct entry *entry; /* in it */
 	int64_t ttl_ms;
-	struct lease_caller caller;
+	struct lease_caller caller; /* with a reference to who it is */
+	uint64_t count;
 	enum lease_event event;
 	int first_open;
 	char *text;

@@ -33,12 +33,15 @@ static void reply_open(struct files *files, fuse_req_t req, struct node *node)
 	}
 }
 
-static void open_leased(struct files *files, fuse_req_t req, struct node *node, uid_t uid)
+static void open_leased(struct files *files, fuse_req_t req, struct node *node,
+			const struct lease_caller *caller)
 {
 	int64_t now_at = files->clock->boottime_at(files->clock);
 
-	for (size_t i = 0; i < node->n_bindings; i++)
-		leases_remember(&files->nodes.leases, &node->bindings[i], uid, now_at);
+	for (size_t i = 0; i < node->n_bindings; i++) {
+		leases_remember(&files->nodes.leases, &node->bindings[i], caller->uid, now_at);
+		callers_opened(&files->callers, node->bindings[i].lease, caller);
+	}
 	reply_open(files, req, node);
 }
 
@@ -67,7 +70,20 @@ static void interrupted(fuse_req_t req, void *data)
 	node_settle(&files->nodes, node);
 }
 
-static void ask_engine(struct files *files, struct node *node, const struct fuse_ctx *caller)
+/* Who asks, with a reference to what it is just now: the request is unanswered. */
+static struct lease_caller look_at_caller(struct files *files, fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return (struct lease_caller){
+		.uid = ctx->uid,
+		.gid = ctx->gid,
+		.pid = ctx->pid,
+		.who = callers_look(&files->callers, ctx->pid),
+	};
+}
+
+static void ask_engine(struct files *files, struct node *node, const struct lease_caller *caller)
 {
 	struct message *message = message_new(MESSAGE_ACQUIRE, 0);
 
@@ -77,11 +93,8 @@ static void ask_engine(struct files *files, struct node *node, const struct fuse
 	message->tree = tree_ref(files->nodes.tree);
 	message->entry = node->entry;
 	message->ttl_ms = node->ttl_ms;
-	message->caller = (struct lease_caller){
-		.uid = caller->uid,
-		.gid = caller->gid,
-		.pid = caller->pid,
-	};
+	message->caller = *caller;
+	who_ref(message->caller.who);
 	message_send(&files->outbox, message);
 }
 
@@ -92,9 +105,10 @@ static void keep_open(struct files *files, fuse_req_t req, struct node *node)
 	if (!kept)
 		return;
 	kept->node = node;
+	kept->caller = look_at_caller(files, req);
 	list_append(&node->waiters, &kept->link);
 	if (node->acquire == 0)
-		ask_engine(files, node, fuse_req_ctx(req));
+		ask_engine(files, node, &kept->caller);
 	/* Last: it calls back at once when the interrupt came first. */
 	fuse_req_interrupt_func(req, interrupted, kept);
 }
@@ -148,11 +162,10 @@ static void open_all(struct files *files, struct node *node)
 	list_take_all(&waiters, &node->waiters);
 	list_each (at, &waiters) {
 		struct kept *kept = container_of(at, struct kept, link);
-		fuse_req_t req = kept->req;
-		uid_t uid = kept->uid;
 
+		/* First who it was: the answer lets it go. */
+		open_leased(files, kept->req, node, &kept->caller);
 		kept_free(kept);
-		open_leased(files, req, node, uid);
 	}
 	node->opens--;
 	node_settle(&files->nodes, node);
@@ -238,6 +251,15 @@ static void open_probe(struct files *files, fuse_req_t req, struct node *node)
 
 /* Requests. */
 
+static void open_cached(struct files *files, fuse_req_t req, struct node *node)
+{
+	struct lease_caller caller = look_at_caller(files, req);
+
+	files->n_cached++;
+	open_leased(files, req, node, &caller);
+	who_unref(caller.who);
+}
+
 void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 {
 	struct files *files = files_of(req);
@@ -258,8 +280,10 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		open_probe(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
 		open_empty(files, req, node, info->flags);
+	else if (node->kind == NODE_LEASED)
+		open_cached(files, req, node);
 	else
-		open_leased(files, req, node, uid);
+		reply_open(files, req, node);
 }
 
 static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size, off_t offset)

@@ -33,11 +33,13 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 	/* What works everywhere, until the probe has said more. */
 	files->first_open = FS_FIRST_OPEN_ESTALE;
 	list_init(&files->questions);
+	callers_init(&files->callers, options->clock, &files->outbox);
 	nodes_init(&files->nodes, options->first_node_id, seed, tree, &files->outbox);
 }
 
 void files_finish(struct files *files)
 {
+	callers_finish(&files->callers);
 	nodes_finish(&files->nodes);
 	free(files->state_folder);
 	free(files->config_file);
@@ -110,6 +112,7 @@ static void stop(struct files *files)
 			open_fail(files, node, ENOTCONN);
 	}
 	report_fail(files, ENOTCONN);
+	callers_finish(&files->callers);
 	files->stopping = true;
 }
 
@@ -121,6 +124,8 @@ static void lease_changed(struct files *files, const struct message *message)
 		leases_active(&files->nodes.leases, lease);
 	else
 		nodes_end_lease(&files->nodes, lease->id);
+	if (message->event == LEASE_ENDED)
+		callers_end_lease(&files->callers, lease->id);
 }
 
 void files_take(struct files *files, struct message *message)

@@ -35,6 +35,7 @@ static void request_free(struct request *request)
 {
 	for (size_t i = 0; i < request->n; i++)
 		lease_unref(request->parts[i].lease);
+	who_unref(request->caller.who);
 	free(request);
 }
 
@@ -291,6 +292,7 @@ static struct request *request_new(struct engine *engine, const struct acquire *
 	request->engine = engine;
 	request->deadline.fire = deadline_passed;
 	request->caller = asked->caller;
+	who_ref(request->caller.who);
 	request->done = done;
 	request->arg = arg;
 	for (size_t i = 0; i < config->n_dynamics; i++)

@@ -128,6 +128,18 @@ struct project {
 	size_t n_configs;
 };
 
+struct audit_settings {
+	const char *file;  /* NULL: no audit log */
+	uint64_t max_size; /* bytes; then another file is begun */
+	unsigned keep;     /* how many of those before are kept */
+	bool required;     /* no lease without a line in it */
+};
+#define CATALOG_AUDIT_SIZE_DEFAULT (16ul * 1024 * 1024)
+#define CATALOG_AUDIT_SIZE_MIN     (64ul * 1024)
+#define CATALOG_AUDIT_SIZE_MAX     (1ul << 40)
+#define CATALOG_AUDIT_KEEP_DEFAULT 64
+#define CATALOG_AUDIT_KEEP_MAX     2000
+
 struct catalog {
 	const struct integration *integrations; /* sorted by name, like all lists here */
 	size_t n_integrations;
@@ -137,7 +149,7 @@ struct catalog {
 	const char *const *api_listen; /* "unix:PATH" or "HOST:PORT" (loopback) */
 	size_t n_api_listen;
 	const char *api_admin_group; /* NULL: none */
-	const char *audit_file;      /* NULL: no audit log */
+	struct audit_settings audit;
 };
 
 /* One mistake in the file. */

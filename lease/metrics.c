@@ -156,6 +156,11 @@ static void print_accounts(FILE *to, const struct engine *engine)
 	each_account(to, engine, print_rate);
 }
 
+void engine_count_cached(struct engine *engine, uint64_t n)
+{
+	engine->counters.acquired_cached += n;
+}
+
 char *engine_metrics_text(const struct engine *engine)
 {
 	char *text = NULL;
@@ -168,6 +173,8 @@ char *engine_metrics_text(const struct engine *engine)
 	print_readers(to, engine);
 	print_users(to, engine);
 	print_accounts(to, engine);
+	if (engine->env.observer.metrics)
+		engine->env.observer.metrics(engine->env.observer.arg, to);
 	if (fclose(to) != 0) {
 		free(text);
 		return NULL;

@@ -218,6 +218,7 @@ static struct lease *make_lease(struct principal *principal, struct secret *secr
 		.rotate_at = rotate_at,
 		.expire_at = principal->expire_at,
 		.fingerprint = record->fingerprint,
+		.renewed = principal->lease != NULL,
 	};
 	struct lease *lease = lease_new(&from);
 
