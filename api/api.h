@@ -1,43 +1,81 @@
 /*
- * api.h: the daemon's HTTP API on a Unix socket, by which the command and other programs of the
- * administrator talk to it.
+ * api.h: the daemon's HTTP API: Doppler's endpoints for secrets and leases, and dsec's own, on Unix
+ * sockets and on TCP. The manual of its users is dsec-api(7).
  *
  * Served by libmicrohttpd on the engine's thread: the owner waits for api_fd() to become readable
- * or api_deadline_at() to come, and calls api_dispatch(). Who may call is decided by the socket's
- * mode and by the peer's credentials (SO_PEERCRED): root, the daemon's own user, and members of the
- * admin group.
+ * or api_deadline_at() to come, and calls api_dispatch(). Anybody may connect; what he may do is
+ * decided request by request (asker.c). On a Unix socket the kernel says who is at its other end: a
+ * config's `access` decides who may read it, as for the files; root, the daemon's own user and
+ * the members of the admin group may do what concerns others.
  *
- *   GET    /v3/dsec/leases              {"daemon":…,"leases":[…]}: what .dsec/leases.json holds
- *   DELETE /v3/dsec/leases/ID           revokes it
- *   POST   /v3/dsec/leases/ID/renew     {"ttl_sec":N}: its end moves to N seconds from now, at most
- * to its last possible end
+ * Doppler's (GET but where it says otherwise; project and config are parameters):
+ *   /v3/configs/config/secrets/download    format, name_transformer, secrets,
+ *                                          include_dynamic_secrets, dynamic_secrets_ttl_sec
+ *   /v3/configs/config/secrets             include_dynamic_secrets, dynamic_secrets_ttl_sec, …
+ *   /v3/configs/config/secret              name
+ *   /v3/configs/config/secrets/names
+ *   POST /v3/configs/config/dynamic_secrets/dynamic_secret/leases
+ *   DELETE /v3/configs/config/dynamic_secrets/dynamic_secret/leases/lease
+ *   /v3/configs/config/ping
+ *   /v3/me
+ * dsec's:
+ *   /v3/dsec/leases                        what .dsec/leases.json holds
+ *   DELETE /v3/dsec/leases/ID              revokes it: whoever holds it, or an administrator
+ *   POST /v3/dsec/leases/ID/renew          {"ttl_sec":N}: its end moves to N seconds from now, at
+ * most to its last possible end
+ *   /metrics
  *
- * Every answer is JSON. Errors have Doppler's form: {"messages":["…"],"success":false}.
+ * Every answer is JSON but for downloads in other formats and metrics, closes its connection, and
+ * comes within API_ANSWER_MS. Errors have Doppler's form: {"messages":["…"],"success":false}.
  */
 #ifndef DSEC_API_API_H
 #define DSEC_API_API_H
 
 #include <stdint.h>
 
+#include "lease/catalog.h"
 #include "lease/clock.h"
 #include "lease/engine.h"
 #include "lease/error.h"
 
-#define API_BODY_SIZE_MAX        65536u /* a longer request is refused with 413 */
-#define API_CONNECTIONS_MAX      64u    /* one more is refused */
-#define API_CONNECTION_TIMEOUT_S 10u    /* a connection that is silent for so long is closed */
+#define API_BODY_SIZE_MAX     65536u /* a longer request is refused with 413 */
+#define API_CONNECTION_MEMORY 40960u /* the longest request line with its headers, about */
+
+#define API_CONNECTIONS_MAX      256u /* that have begun to ask; one more is refused with 503 */
+#define API_CONNECTIONS_PEER_MAX 128u /* of them of one user, or of one address */
+#define API_SILENT_MAX           256u /* that have not; for one more the oldest goes */
+#define API_SILENT_PEER_MAX      128u
+
+#define API_SILENT_MS            10000 /* to begin to ask */
+#define API_ASKING_MS            10000 /* to have asked */
+#define API_ANSWERING_MS         60000 /* to be answered, and to take the answer */
+#define API_CONNECTION_TIMEOUT_S 10u   /* without a byte, while it asks or is answered */
+
+/* Doppler's clients give up after ten seconds: before that they are told to ask again. */
+#define API_ANSWER_MS 9000
+/* For so long a lease that was made for one that was told so waits for him. */
+#define API_PARKED_MS 30000
+
+#define API_LEASES_A_MINUTE 60   /* of its own, for one token or one user */
+#define API_VISITORS_MAX    1024 /* of whom it is known how many they had */
 
 struct api;
 
 struct api_options {
-	const char *socket_path;
-	const char *admin_group; /* NULL: root and the daemon's user alone */
+	const char *socket_path; /* of a Unix socket */
 	const struct clock *clock;
-	struct engine *engine; /* outlives the api */
+	struct engine *engine;   /* outlives the api */
+	struct catalog *catalog; /* the running configuration */
 };
 
 /* Listens; a socket file that a dead daemon left behind is taken over, one that answers is not. */
 int api_start(struct api **ret, const struct api_options *options, struct dsec_error *err);
+
+/* Another configuration is the running one. Where it listens does not change. */
+void api_reload(struct api *api, struct catalog *catalog);
+
+/* What the engine's observer is told. */
+void api_lease(struct api *api, enum lease_event event, const struct lease *lease);
 
 int api_fd(const struct api *api);
 int64_t api_deadline_at(const struct api *api);

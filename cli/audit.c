@@ -201,7 +201,7 @@ const struct command audit_command = {
 	.name = "audit",
 	.operands = "[FILE…]",
 	.operands_max = OPERANDS_MAX,
-	.options = OPTION_CONFIG | OPTION_USER | OPTION_LEASE | OPTION_SINCE | OPTION_JSON,
+	.options = OPTION_CONFIG | OPTION_AUDIT | OPTION_JSON,
 	.summary = "who held which lease",
 	.help = "Prints what the audit log says, its rotated files included: time, event,\n"
 		"project/config/secret, IAM user, access key id, lease, who (uid, process,\n"

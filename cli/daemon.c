@@ -64,6 +64,8 @@ static void on_lease(void *arg, enum lease_event event, const struct lease *leas
 		fs_lease(daemon->fs, event, lease);
 	if (daemon->audit)
 		audit_lease(daemon->audit, event, lease, reason);
+	if (daemon->api)
+		api_lease(daemon->api, event, lease);
 }
 
 static void on_failed(void *arg, const struct lease_slot *slot, const struct lease_caller *caller,
@@ -220,9 +222,9 @@ static int start_api(struct daemon *daemon, struct dsec_error *err)
 {
 	const struct catalog *catalog = daemon->catalog;
 	struct api_options options = {
-		.admin_group = catalog->api_admin_group,
 		.clock = &system_clock,
 		.engine = daemon->engine,
+		.catalog = daemon->catalog,
 	};
 	const char *configured = catalog_api_socket(catalog);
 	char path[PATH_MAX];
@@ -452,10 +454,12 @@ static bool work(struct daemon *daemon)
 	}
 	if (daemon->api) {
 		int64_t api_at = api_deadline_at(daemon->api);
-		if (api_at <= now_at)
+		if (api_at <= now_at) {
 			api_dispatch(daemon->api);
-		else if (api_at < next_at)
+			next_at = now_at; /* it may have asked the engine for something */
+		} else if (api_at < next_at) {
 			next_at = api_at;
+		}
 	}
 	if (daemon->audit) {
 		int64_t audit_at = audit_tick(daemon->audit);

@@ -33,16 +33,35 @@ static void raise_lock_limit(void)
 	}
 }
 
+/* What a command that is run gets back. */
+static struct {
+	mode_t mask;
+	struct rlimit core, locked;
+	sighandler_t pipe_handler;
+} before;
+
 void harden_process(void)
 {
-	const struct rlimit no_core = {0};
+	struct rlimit no_core;
 
 	open_standard_descriptors();
-	umask(077);
+	before.mask = umask(077);
 	prctl(PR_SET_DUMPABLE, 0);
+	/* The hard limit stays: what is run may want its cores, and could not raise it again. */
+	getrlimit(RLIMIT_CORE, &before.core);
+	no_core = (struct rlimit){.rlim_cur = 0, .rlim_max = before.core.rlim_max};
 	setrlimit(RLIMIT_CORE, &no_core);
+	getrlimit(RLIMIT_MEMLOCK, &before.locked);
 	raise_lock_limit();
 	/* A reader of our output or a peer of a connection that goes away is an error to handle,
 	 * not a reason to die with leases in hand. */
-	signal(SIGPIPE, SIG_IGN);
+	before.pipe_handler = signal(SIGPIPE, SIG_IGN);
+}
+
+void harden_undo(void)
+{
+	umask(before.mask);
+	setrlimit(RLIMIT_CORE, &before.core);
+	setrlimit(RLIMIT_MEMLOCK, &before.locked);
+	signal(SIGPIPE, before.pipe_handler);
 }

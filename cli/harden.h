@@ -9,4 +9,8 @@
  * or a container refuses is left as it is. */
 void harden_process(void);
 
+/* For a command that is about to be run in this process's place: the mask, the limits and SIGPIPE
+ * as they were. */
+void harden_undo(void);
+
 #endif

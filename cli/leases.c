@@ -4,18 +4,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/lease_table.h"
 #include "cli/log.h"
 #include "cli/paths.h"
 #include "cli/recorded.h"
+#include "cli/style.h"
 #include "lease/alloc.h"
 #include "lease/catalog.h"
 #include "lease/duration.h"
 #include "lease/journal.h"
 
-#define LEASES "/v3/dsec/leases"
+#define LEASES         "/v3/dsec/leases"
+#define ID_BEGIN_MIN   4 /* of an id, to name a lease by */
+#define WATCH_EVERY_US 1000000
 
 static int fetch(const char *socket, char **ret, struct dsec_error *err)
 {
@@ -27,19 +33,6 @@ static const char *member(const json_t *lease, const char *name)
 	const char *text = json_string_value(json_object_get(lease, name));
 
 	return text ? text : "";
-}
-
-static void print_table(const json_t *leases)
-{
-	const json_t *lease;
-	size_t i;
-
-	json_array_foreach(leases, i, lease)
-	{
-		printf("%s\t%s\t%s/%s/%s\t%s\t%s\n", member(lease, "id"), member(lease, "state"),
-		       member(lease, "project"), member(lease, "config"), member(lease, "secret"),
-		       member(lease, "user"), member(lease, "expires"));
-	}
 }
 
 /* Where no daemon answers, its journal still knows whose users are left. */
@@ -61,47 +54,104 @@ static int fetch_recorded(const struct options *options, char **ret, struct dsec
 	return r;
 }
 
-static int run_list(const struct options *options)
+static int look(char **ret, const struct options *options, struct dsec_error *err)
 {
-	_cleanup_free_ char *text = NULL;
 	char socket[PATH_MAX];
-	struct dsec_error err;
 
-	if ((client_socket(socket, options, &err) < 0 || fetch(socket, &text, &err) < 0) &&
-	    fetch_recorded(options, &text, &err) < 0) {
-		log_error(LOG_ERR, &err, NULL);
-		return STATUS_FAILED;
-	}
+	if (client_socket(socket, options, err) == 0 && fetch(socket, ret, err) == 0)
+		return 0;
+	return fetch_recorded(options, ret, err);
+}
+
+static void print_leases(const char *text, const struct options *options)
+{
 	if (options->json) {
 		puts(text);
-		return STATUS_FINE;
+		return;
 	}
 	json_t *root = json_loads(text, 0, NULL);
-	print_table(json_object_get(root, "leases"));
+	const json_t *leases = json_object_get(root, "leases");
+	if (json_array_size(leases) == 0)
+		puts("no leases: nothing is leased, and no user of this daemon is left");
+	else
+		lease_table_print(leases, style_columns(STDOUT_FILENO), style_wanted(STDOUT_FILENO),
+				  time(NULL));
 	json_decref(root);
+}
+
+static int run_list(const struct options *options)
+{
+	bool clear = options->watch && isatty(STDOUT_FILENO);
+	struct dsec_error err;
+
+	if (options->watch && options->json)
+		return command_misused(&leases_command, "--watch shows a table: leave --json out");
+	do {
+		_cleanup_free_ char *text = NULL;
+
+		if (look(&text, options, &err) < 0) {
+			log_error(LOG_ERR, &err, NULL);
+			return STATUS_FAILED;
+		}
+		if (clear)
+			fputs("\033[H\033[2J", stdout);
+		print_leases(text, options);
+		fflush(stdout);
+	} while (options->watch && !ferror(stdout) && usleep(WATCH_EVERY_US) == 0);
 	return STATUS_FINE;
 }
 
 /* An id stands in a URL: whatever is none is refused before it gets there. */
-static bool is_id(const char *text)
+static bool is_id_text(const char *text)
 {
-	return strlen(text) == LEASE_ID_MAX - 1 &&
-	       strspn(text, "0123456789abcdef-") == LEASE_ID_MAX - 1;
+	return text[strspn(text, "0123456789abcdef-")] == '\0';
 }
 
-static int ask_about(const char *socket, const char *id, const char *method, const char *end,
+/* The whole id of the one lease whose id begins so. */
+static int complete_id(char to[LEASE_ID_MAX], const char *socket, const char *begin,
+		       struct dsec_error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	const json_t *lease;
+	size_t i, n = 0;
+
+	int r = fetch(socket, &text, err);
+	if (r < 0)
+		return r;
+	json_t *root = json_loads(text, 0, NULL);
+	json_array_foreach(json_object_get(root, "leases"), i, lease)
+	{
+		const char *id = member(lease, "id");
+		if (strncmp(id, begin, strlen(begin)) == 0 && n++ == 0)
+			snprintf(to, LEASE_ID_MAX, "%s", id);
+	}
+	json_decref(root);
+	if (n == 1)
+		return 0;
+	return dsec_error_set(err, DSEC_ERROR_INVALID,
+			      n == 0 ? "no lease's id begins with \"%s\": 'dsec leases' lists them"
+				     : "several leases' ids begin with \"%s\": give more of it",
+			      begin);
+}
+
+static int ask_about(const char *socket, const char *given, const char *method, const char *end,
 		     const char *body, struct dsec_error *err)
 {
-	char path[sizeof(LEASES) + LEASE_ID_MAX + 16];
+	char path[sizeof(LEASES) + LEASE_ID_MAX + 16], id[LEASE_ID_MAX];
+	size_t n = strlen(given);
 
-	if (!is_id(id))
+	if (n < ID_BEGIN_MIN || n >= LEASE_ID_MAX || !is_id_text(given))
 		return dsec_error_set(err, DSEC_ERROR_INVALID,
-				      "\"%s\" is no lease's id: 'dsec leases' lists them", id);
+				      "\"%s\" is no lease's id: 'dsec leases' lists them", given);
+	snprintf(id, sizeof(id), "%s", given);
+	int r = n < LEASE_ID_MAX - 1 ? complete_id(id, socket, given, err) : 0;
+	if (r < 0)
+		return r;
 	snprintf(path, sizeof(path), LEASES "/%s%s", id, end);
 	return client_ask(socket, method, path, body, NULL, err);
 }
 
-static bool revoke(const char *socket, const char *id)
+static bool revoke_one(const char *socket, const char *id)
 {
 	struct dsec_error err;
 
@@ -127,7 +177,7 @@ static bool revoke_all(const char *socket)
 	json_array_foreach(json_object_get(root, "leases"), i, lease)
 	{
 		if (strcmp(member(lease, "state"), "active") == 0)
-			fine = revoke(socket, member(lease, "id")) && fine;
+			fine = revoke_one(socket, member(lease, "id")) && fine;
 	}
 	json_decref(root);
 	return fine;
@@ -150,7 +200,7 @@ static int run_revoke(const struct options *options)
 	if (options->all)
 		fine = revoke_all(socket);
 	for (size_t i = 0; i < options->n_operands; i++)
-		fine = revoke(socket, options->operands[i]) && fine;
+		fine = revoke_one(socket, options->operands[i]) && fine;
 	return fine ? STATUS_FINE : STATUS_FAILED;
 }
 
@@ -177,13 +227,15 @@ static int run_renew(const struct options *options)
 const struct command leases_command = {
 	.name = "leases",
 	.operands = "",
-	.options = OPTION_CONFIG | OPTION_STATE | OPTION_SOCKET | OPTION_JSON,
+	.options = OPTION_CONFIG | OPTION_STATE | OPTION_SOCKET | OPTION_JSON | OPTION_WATCH,
 	.summary = "list the leases of the running daemon",
-	.help = "Prints each lease: id, state, project/config/secret, IAM user, end; separated by "
-		"tabs.\n"
-		"With --json all that the daemon knows of them; never a secret. Where no daemon "
-		"answers,\n"
-		"those that the journal in the state folder holds.\n"
+	.help = "Prints a table of the leases, the one that ends first above: who holds it, how "
+		"old it\n"
+		"is, and how much of its time is left. On a narrow terminal ids and users are "
+		"short;\n"
+		"the first characters of an id are enough to name it. With --json all that the "
+		"daemon\n"
+		"knows; never a secret. Where no daemon answers, what its journal holds.\n"
 		"\n"
 		"Exit status: 0, or 1 when there is neither a daemon nor a journal.\n",
 	.run = run_list,

@@ -5,66 +5,17 @@
 #include "cli/command.h"
 #include "cli/harden.h"
 
-static const struct command *const commands[] = {
-	&mount_command,
-	&unmount_command,
-	&status_command,
-	&leases_command,
-	&leases_revoke_command,
-	&leases_renew_command,
-	&reload_command,
-	&check_command,
-	&sweep_command,
-	&audit_command,
-	&audit_verify_command,
-	&integration_list_command,
-	&integration_policy_command,
-	&integration_test_command,
-	&dynamic_secret_list_command,
-};
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
 static void print_overview(FILE *to)
 {
 	fputs("Usage: dsec COMMAND [OPTION…] [OPERAND…]\n\n"
 	      "Dynamic AWS IAM credentials as files: reading one leases it.\n\n",
 	      to);
-	for (size_t i = 0; i < COMMANDS; i++)
+	for (size_t i = 0; i < n_commands; i++)
 		fprintf(to, "  %-20s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("  help                 print this, or the help of a command\n"
 	      "  version              print the version\n\n"
 	      "'dsec COMMAND --help' tells more, and so do dsec(1), dsec.json(5) and dsec(7).\n",
 	      to);
-}
-
-/* How many of the words name the command: 1, 2, or 0 when they do not. */
-static int words_matched(const struct command *command, int n, char *const *words)
-{
-	const char *blank = strchr(command->name, ' ');
-
-	if (!blank)
-		return n >= 1 && strcmp(words[0], command->name) == 0;
-	size_t first = (size_t)(blank - command->name);
-	if (n >= 2 && strlen(words[0]) == first && memcmp(words[0], command->name, first) == 0 &&
-	    strcmp(words[1], blank + 1) == 0)
-		return 2;
-	return 0;
-}
-
-/* The command whose name takes the most words: "leases revoke" is not "leases" with an operand. */
-static const struct command *find(int n, char *const *words, int *ret_words)
-{
-	const struct command *found = NULL;
-
-	*ret_words = 0;
-	for (size_t i = 0; i < COMMANDS; i++) {
-		int matched = words_matched(commands[i], n, words);
-		if (matched > *ret_words) {
-			*ret_words = matched;
-			found = commands[i];
-		}
-	}
-	return found;
 }
 
 /* The first word of a command of two words, alone or with an unknown second. */
@@ -73,7 +24,7 @@ static int no_such_command(const char *word)
 	size_t n = strlen(word);
 	bool group = false;
 
-	for (size_t i = 0; i < COMMANDS; i++) {
+	for (size_t i = 0; i < n_commands; i++) {
 		if (strncmp(commands[i]->name, word, n) != 0 || commands[i]->name[n] != ' ')
 			continue;
 		if (!group)
@@ -90,14 +41,14 @@ static int no_such_command(const char *word)
 
 static int help(int n, char *const *words)
 {
-	int matched;
+	size_t matched;
 
 	if (n == 0) {
 		print_overview(stdout);
 		return STATUS_FINE;
 	}
-	const struct command *command = find(n, words, &matched);
-	if (!command || matched != n)
+	const struct command *command = command_find((size_t)n, words, &matched);
+	if (!command || matched != (size_t)n)
 		return no_such_command(words[0]);
 	command_print_help(command);
 	return STATUS_FINE;
@@ -106,7 +57,8 @@ static int help(int n, char *const *words)
 static int run(int argc, char **argv)
 {
 	struct options options;
-	int words, status;
+	size_t words;
+	int status;
 
 	if (argc < 2) {
 		print_overview(stderr);
@@ -119,10 +71,10 @@ static int run(int argc, char **argv)
 		puts("dsec " DSEC_VERSION);
 		return STATUS_FINE;
 	}
-	const struct command *command = find(argc - 1, argv + 1, &words);
+	const struct command *command = command_find((size_t)(argc - 1), argv + 1, &words);
 	if (!command)
 		return no_such_command(argv[1]);
-	if (!command_parse(command, argc - words, argv + words, &options, &status))
+	if (!command_parse(command, argc - (int)words, argv + words, &options, &status))
 		return status;
 	return command->run(&options);
 }

@@ -66,6 +66,8 @@ void daemon_reload(struct daemon *daemon, const struct lease_caller *caller)
 		daemon->catalog = catalog_ref(next);
 		engine_reload(daemon->engine, daemon->catalog);
 		fs_reload(daemon->fs, daemon->catalog);
+		if (daemon->api)
+			api_reload(daemon->api, daemon->catalog);
 		catalog_unref(last);
 		log_line(LOG_INFO, "reloaded %s", daemon->options.config_file);
 		record(daemon, "reloaded", caller, NULL);

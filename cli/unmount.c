@@ -93,9 +93,12 @@ static int end_daemon(const char *mountpoint, bool wait, struct dsec_error *err)
 			err, DSEC_ERROR_TIMEOUT,
 			"the daemon (pid %d) has not ended within its unmount_timeout",
 			(int)peer.pid);
-	/* It was killed while it ended: its mount is ours to remove. */
-	if (fs_mount_state(mountpoint) == FS_MOUNT_STALE)
-		fs_unmount(mountpoint, NULL);
+	/* It was killed while it ended, or it could not unmount: its mount is ours to remove. */
+	r = fs_mount_state(mountpoint) == FS_MOUNT_STALE ? fs_unmount(mountpoint, err) : 0;
+	if (r < 0) {
+		left_report(peer.state, catalog, false);
+		return r;
+	}
 	return report(mountpoint, peer.state, catalog);
 }
 

@@ -107,9 +107,10 @@ static void acquire(struct fs *fs, const struct message *message)
 		.config = entry->config->name,
 		.secrets = entry->secrets,
 		.ttl_ms = message->ttl_ms,
-		.holders = {[SCOPE_USER] = lease_holder_user(message->caller.uid)},
 		.caller = message->caller,
 	};
+	memcpy(request.holders, message->holders, sizeof(request.holders));
+
 	struct pending *pending = alloc_zeroed(1, sizeof(*pending));
 
 	pending->fs = fs;
@@ -132,14 +133,17 @@ static void acquire(struct fs *fs, const struct message *message)
 		pending_free(pending);
 }
 
-static void abandon(struct fs *fs, uint64_t acquire)
+static void abandon(struct fs *fs, const struct message *message)
 {
-	struct pending *pending = find_pending(fs, acquire);
+	struct pending *pending = find_pending(fs, message->acquire);
 
-	if (!pending)
-		return; /* its answer is on the way */
-	engine_abandon(fs->engine, pending->ticket);
-	pending_free(pending);
+	if (pending) {
+		engine_abandon(fs->engine, pending->ticket);
+		pending_free(pending);
+	} else if (message->holders[SCOPE_SHARED]) {
+		/* Its answer is on the way, and nobody is there to take it. */
+		engine_end_holder(fs->engine, message->holders[SCOPE_SHARED], "not handed out");
+	}
 }
 
 /* Reports. */
@@ -188,6 +192,26 @@ static void tell_opened(const struct fs *fs, const struct message *message)
 		fs->opened(fs->opened_arg, message->leases[0], &message->caller, message->count);
 }
 
+/* The kernel frees pages as they are, so what a dead lease has left in them is overwritten before.
+ * Only of a file that nobody has open and nobody can open again: an open one is a snapshot, and a
+ * READ may hold its pages locked. Only of a dead lease: a pipe into which sendfile(2) has put pages
+ * shares them, and its reader would find zeroes for a value that is still good. Where it fails,
+ * pages are dropped as they are. */
+static void zero_pages(struct fuse_session *session, uint64_t node, size_t size)
+{
+	static char zeroes[64 * 1024];
+	int r = 0;
+
+	for (size_t at = 0; at < size && r == 0; at += sizeof(zeroes)) {
+		size_t left = size - at;
+		struct fuse_bufvec buffer =
+			FUSE_BUFVEC_INIT(left < sizeof(zeroes) ? left : sizeof(zeroes));
+
+		buffer.buf[0].mem = zeroes;
+		r = fuse_lowlevel_notify_store(session, node, (off_t)at, &buffer, 0);
+	}
+}
+
 /* Messages. */
 
 static void handle(struct fs *fs, struct message *message)
@@ -200,12 +224,16 @@ static void handle(struct fs *fs, struct message *message)
 		acquire(fs, message);
 		break;
 	case MESSAGE_ABANDON:
-		abandon(fs, message->acquire);
+		abandon(fs, message);
+		break;
+	case MESSAGE_LET_GO:
+		engine_end_holder(fs->engine, message->holders[0], message->text);
 		break;
 	case MESSAGE_HELD:
 		renew(fs, message->leases[0]);
 		break;
 	case MESSAGE_INVALIDATE:
+		zero_pages(fs->files.session, message->node, message->size);
 		fuse_lowlevel_notify_inval_inode(fs->files.session, message->node, 0, 0);
 		break;
 	case MESSAGE_FORGET:
@@ -231,7 +259,8 @@ static void handle(struct fs *fs, struct message *message)
 static bool needs_engine(const struct message *message)
 {
 	return message->kind == MESSAGE_REPORT || message->kind == MESSAGE_ACQUIRE ||
-	       message->kind == MESSAGE_ABANDON || message->kind == MESSAGE_HELD;
+	       message->kind == MESSAGE_ABANDON || message->kind == MESSAGE_HELD ||
+	       message->kind == MESSAGE_LET_GO;
 }
 
 static void take_messages(struct fs *fs)

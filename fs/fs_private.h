@@ -124,6 +124,16 @@ void open_acquired(struct files *files, const struct message *message);
 /* Answers every kept OPEN of a node. */
 void open_fail(struct files *files, struct node *node, int error);
 
+/* fresh.c: CONFIG@fresh, a lease for each open file alone */
+
+/* A node of its own for each look at a file that needs leases. */
+void fresh_look_up(struct files *files, fuse_req_t req, const struct node *folder,
+		   const struct entry *entry);
+/* May this caller open the node? 0 or a positive errno. */
+int fresh_may_open(const struct files *files, struct node *node, uid_t uid);
+/* Nobody has it open any more, or ever will: its leases end. */
+void fresh_end(struct files *files, struct node *node, const char *how);
+
 /* report.c */
 
 void report_ask(struct files *files, fuse_req_t req, const struct entry *entry);

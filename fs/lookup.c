@@ -43,6 +43,12 @@ void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t
 	}
 }
 
+/* Of CONFIG@fresh: two files would be two leases, so only those of the whole config are there. */
+static bool shown_in(const struct node *folder, const struct entry *child)
+{
+	return !folder->fresh || child->kind == ENTRY_FORMAT || child->kind == ENTRY_STATUS;
+}
+
 static bool ttl_allowed(const struct config *config, int64_t ttl_ms)
 {
 	for (size_t i = 0; i < config->n_dynamics; i++)
@@ -64,25 +70,30 @@ static const struct entry *find_config(const struct entry *project, const char *
 	return entry && ttl_allowed(entry->config, options->ttl_ms) ? entry : NULL;
 }
 
-static const struct entry *find_child(const struct files *files, const struct entry *folder,
+static const struct entry *find_child(const struct files *files, const struct node *folder,
 				      const char *name, struct path_options *options)
 {
-	if (folder->kind == ENTRY_PROJECT)
-		return find_config(folder, name, options);
-	if (folder->kind == ENTRY_DSEC && files->probing && strcmp(name, PROBE_NAME) == 0)
+	const struct entry *entry = folder->entry, *child;
+
+	if (entry->kind == ENTRY_PROJECT)
+		return find_config(entry, name, options);
+	if (entry->kind == ENTRY_DSEC && files->probing && strcmp(name, PROBE_NAME) == 0)
 		return &probe_entry;
-	return entry_child(folder, name);
+	child = entry_child(entry, name);
+	return child && shown_in(folder, child) ? child : NULL;
 }
 
 static void look_up_folder(struct files *files, fuse_req_t req, const struct node *folder,
-			   const struct entry *entry, const char *name, int64_t ttl_ms)
+			   const struct entry *entry, const char *name,
+			   const struct path_options *options)
 {
 	struct node_key key = {
 		.kind = NODE_FOLDER,
 		.entry = entry,
 		.folder = folder->id,
 		.name = name,
-		.ttl_ms = ttl_ms,
+		.ttl_ms = options->ttl_ms,
+		.fresh = options->fresh,
 	};
 
 	struct node *node = nodes_get(&files->nodes, &key);
@@ -139,18 +150,20 @@ void files_lookup(fuse_req_t req, fuse_ino_t folder_id, const char *name)
 		fuse_reply_err(req, ENOTDIR);
 		return;
 	}
-	options.ttl_ms = folder->ttl_ms;
+	options = (struct path_options){.ttl_ms = folder->ttl_ms, .fresh = folder->fresh};
 
 	const struct entry *entry =
-		folder->entry ? find_child(files, folder->entry, name, &options) : NULL;
+		folder->entry ? find_child(files, folder, name, &options) : NULL;
 	if (!entry)
 		fuse_reply_err(req, ENOENT);
 	else if (entry_is_folder(entry))
-		look_up_folder(files, req, folder, entry, name, options.ttl_ms);
+		look_up_folder(files, req, folder, entry, name, &options);
 	else if (entry_is_report(entry))
 		report_ask(files, req, entry);
 	else if (entry->secrets == 0)
 		look_up_fixed(files, req, entry);
+	else if (folder->fresh)
+		fresh_look_up(files, req, folder, entry);
 	else
 		look_up_leased(files, req, folder, entry);
 }
@@ -179,7 +192,8 @@ void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *f
 	fuse_reply_none(req);
 }
 
-/* Offsets: 0 ".", 1 "..", then the children; an entry's cookie is the offset of the next. */
+/* Offsets: 0 ".", 1 "..", then the children; an entry's cookie is the offset of the next. NULL: no
+ * more; "": nothing at this offset. */
 static const char *listed(const struct node *folder, size_t at, struct stat *stat)
 {
 	const struct entry *entry = folder->entry;
@@ -196,6 +210,8 @@ static const char *listed(const struct node *folder, size_t at, struct stat *sta
 	if (at - 2 >= entry->n_children)
 		return NULL;
 	entry = &entry->children[at - 2];
+	if (!shown_in(folder, entry))
+		return "";
 	stat->st_ino = node_child_ino(folder, entry);
 	stat->st_mode = entry->mode;
 	return entry->name;
@@ -221,6 +237,8 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		const char *name = listed(folder, at, &stat);
 		if (!name)
 			break;
+		if (!*name)
+			continue;
 		size_t more =
 			fuse_add_direntry(req, listing + n, size - n, name, &stat, (off_t)at + 1);
 		if (more > size - n)

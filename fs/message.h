@@ -18,15 +18,17 @@
 enum message_kind {
 	/* To the engine's thread. */
 	MESSAGE_STARTED,    /* INIT is answered; or `error` */
-	MESSAGE_ACQUIRE,    /* → ACQUIRED: acquire, node, tree, entry, ttl_ms, caller */
-	MESSAGE_ABANDON,    /* acquire */
+	MESSAGE_ACQUIRE,    /* → ACQUIRED: acquire, node, tree, entry, ttl_ms, holders, caller */
+	MESSAGE_ABANDON,    /* acquire, holders */
 	MESSAGE_REPORT,     /* → REPORT: question, tree, entry; text or error */
-	MESSAGE_INVALIDATE, /* node: the kernel should drop its pages */
+	MESSAGE_INVALIDATE, /* node: the kernel should drop its pages, of which `size` bytes are
+			       zeroed first */
 	MESSAGE_FORGET,     /* node, text: the kernel should drop that name in that folder */
 	MESSAGE_DISCARD,    /* nothing but what it holds is to be freed */
 	MESSAGE_ENDED,      /* the kernel has ended the connection */
 	MESSAGE_HELD,       /* leases[0]: somebody holds it */
 	MESSAGE_READ,       /* leases[0], caller, count: so many files of it were opened */
+	MESSAGE_LET_GO,     /* holders[0]: it has ended; text: how */
 	/* To the file thread. */
 	MESSAGE_ACQUIRED, /* acquire, node; leases or error */
 	MESSAGE_LEASE,    /* event, leases[0] */
@@ -41,10 +43,12 @@ struct message {
 	enum message_kind kind;
 	int error; /* 0, or a positive errno */
 	uint64_t node, acquire, question;
+	size_t size;
 	struct tree *tree;         /* a reference */
 	const struct entry *entry; /* in it */
 	int64_t ttl_ms;
-	struct lease_caller caller; /* with a reference to who it is */
+	lease_holder holders[SCOPES]; /* as struct acquire has them */
+	struct lease_caller caller;   /* with a reference to who it is */
 	uint64_t count;
 	enum lease_event event;
 	int first_open;

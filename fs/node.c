@@ -88,20 +88,21 @@ int64_t node_file_ttl(const struct entry *file, int64_t ttl_ms)
 	return 0;
 }
 
-static ino_t file_ino(const struct entry *file, int64_t ttl_ms)
+static ino_t file_ino(const struct entry *file, int64_t ttl_ms, bool fresh)
 {
-	char option[32];
+	char option[40];
 
-	if (ttl_ms == 0)
+	if (ttl_ms == 0 && !fresh)
 		return file->ino;
-	snprintf(option, sizeof(option), "@%" PRId64, ttl_ms);
+	snprintf(option, sizeof(option), "@%" PRId64 "%s", ttl_ms, fresh ? ",fresh" : "");
 	return tree_ino(file->ino, option);
 }
 
 ino_t node_child_ino(const struct node *folder, const struct entry *child)
 {
 	return entry_is_folder(child) ? tree_ino(folder->ino, child->name)
-				      : file_ino(child, node_file_ttl(child, folder->ttl_ms));
+				      : file_ino(child, node_file_ttl(child, folder->ttl_ms),
+						 folder->fresh && child->secrets);
 }
 
 /* The table. */
@@ -318,12 +319,13 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 	node->folder = key->folder;
 	node->ttl_ms = key->ttl_ms;
 	node->holder = key->holder;
+	node->fresh = key->fresh;
 	node->name = alloc_copy(key->name);
 	node->text = alloc_copy(key->text);
 	if (key->kind == NODE_FOLDER)
 		node->ino = tree_ino(nodes_find(nodes, key->folder)->ino, key->name);
 	else
-		node->ino = file_ino(key->entry, key->ttl_ms);
+		node->ino = file_ino(key->entry, key->ttl_ms, key->fresh);
 	if (key->kind == NODE_STATIC) {
 		node->size = key->entry->size;
 		node->error = key->entry->error;
@@ -358,6 +360,7 @@ void node_settle(struct nodes *nodes, struct node *node)
 		struct message *message = message_new(MESSAGE_INVALIDATE, 0);
 
 		message->node = node->id;
+		message->size = node->dead ? node->size : 0;
 		message_send(nodes->outbox, message);
 		unbind(node);
 		if (node->tree)
@@ -378,7 +381,10 @@ static void retire(struct nodes *nodes, struct node *node)
 
 static void lease_ended(void *arg, void *owner)
 {
-	retire(arg, owner);
+	struct node *node = owner;
+
+	node->dead = true;
+	retire(arg, node);
 }
 
 bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at)

@@ -51,13 +51,16 @@ struct node {
 
 	/* Its name leads to another node now, or to none: only who has it open reads it. */
 	bool stale;
+	bool dead;                 /* LEASED: a lease of it has ended */
 	const struct entry *entry; /* of the current tree, or of `tree`; NULL: stale and not open */
 	struct tree *tree;         /* NULL, or a reference to the older tree of an open file */
 	uint64_t folder;           /* FOLDER: the id of the folder it is in */
 	char *name;                /* FOLDER: what it was looked up by */
 	struct list in_variants;   /* FOLDER: of a made-up name */
 	int64_t ttl_ms;            /* what its readers ask for; 0: each secret's own */
-	lease_holder holder;       /* 0, or the only one who may open it: uid + 1 */
+	lease_holder holder;       /* 0, or the only one who may open it */
+	bool fresh;   /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
+	uid_t opener; /* a fresh file that is leased, or about to be: for whom */
 
 	/* What stat(2) shows. */
 	mode_t mode;
@@ -104,7 +107,8 @@ struct node_key {
 	uint64_t folder;           /* FOLDER */
 	const char *name;          /* FOLDER */
 	int64_t ttl_ms;            /* FOLDER; of files as node_file_ttl() says */
-	lease_holder holder;
+	lease_holder holder;       /* of a fresh file: one of its own */
+	bool fresh;
 	const struct lease *const *leases; /* LEASED: one for each bit of entry->secrets */
 	const char *text;                  /* REPORT */
 };
@@ -145,7 +149,8 @@ void nodes_reload(struct nodes *nodes, struct tree *tree);
  * that CONFIG and CONFIG@TTL lead to one node. */
 int64_t node_file_ttl(const struct entry *file, int64_t ttl_ms);
 
-/* The inode number that an entry has in a folder. */
+/* The inode number that an entry has in a folder: also a fresh file's, whose node is another one at
+ * each look. */
 ino_t node_child_ino(const struct node *folder, const struct entry *child);
 
 void node_stat(const struct node *node, struct stat *ret);

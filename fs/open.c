@@ -9,15 +9,24 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs/fs_private.h"
+#include "lease/alloc.h"
 #include "lease/secret.h"
 
 static void count_open(const struct files *files, struct node *node)
 {
 	if (node->opens++ == 0)
 		node->open_since_at = files->clock->boottime_at(files->clock);
+}
+
+static void let_go(struct files *files, struct node *node)
+{
+	if (--node->opens == 0 && node->fresh)
+		fresh_end(files, node, "closed");
+	node_settle(&files->nodes, node);
 }
 
 /* Page cache kept: a node's bytes never change. fh is a number of its own for each open file, which
@@ -27,15 +36,18 @@ static void reply_open(struct files *files, fuse_req_t req, struct node *node)
 	struct fuse_file_info info = {.fh = ++files->last_id, .keep_cache = 1};
 
 	count_open(files, node);
-	if (fuse_reply_open(req, &info) < 0) { /* interrupted: no RELEASE will come */
-		node->opens--;
-		node_settle(&files->nodes, node);
-	}
+	if (fuse_reply_open(req, &info) < 0) /* interrupted: no RELEASE will come */
+		let_go(files, node);
 }
 
 static void open_leased(struct files *files, fuse_req_t req, struct node *node,
 			const struct lease_caller *caller)
 {
+	if (node->fresh) { /* no other read comes from its leases */
+		reply_open(files, req, node);
+		return;
+	}
+
 	int64_t now_at = files->clock->boottime_at(files->clock);
 
 	for (size_t i = 0; i < node->n_bindings; i++) {
@@ -47,16 +59,25 @@ static void open_leased(struct files *files, fuse_req_t req, struct node *node,
 
 /* Kept OPENs. */
 
+/* Leases that nobody else is ever given. */
+static void ask_for_fresh(struct message *message, const struct node *node)
+{
+	for (int scope = 0; scope < SCOPES; scope++)
+		message->holders[scope] = node->holder;
+}
+
 static void abandon(struct files *files, struct node *node)
 {
 	struct message *message = message_new(MESSAGE_ABANDON, 0);
 
 	message->acquire = node->acquire;
+	if (node->fresh)
+		ask_for_fresh(message, node);
 	message_send(&files->outbox, message);
 	node->acquire = 0;
 }
 
-/* The lease goes on: the next reader finds it. */
+/* The lease goes on: the next reader finds it. A fresh one ends, for it has none. */
 static void interrupted(fuse_req_t req, void *data)
 {
 	struct kept *kept = data;
@@ -93,6 +114,10 @@ static void ask_engine(struct files *files, struct node *node, const struct leas
 	message->tree = tree_ref(files->nodes.tree);
 	message->entry = node->entry;
 	message->ttl_ms = node->ttl_ms;
+	if (node->fresh)
+		ask_for_fresh(message, node);
+	else
+		message->holders[SCOPE_USER] = lease_holder_user(caller->uid);
 	message->caller = *caller;
 	who_ref(message->caller.who);
 	message_send(&files->outbox, message);
@@ -153,6 +178,14 @@ void open_fail(struct files *files, struct node *node, int error)
 	node_settle(&files->nodes, node);
 }
 
+/* Its leases are there, and yet nobody is given them by this node. */
+static void open_fail_leased(struct files *files, struct node *node, int error)
+{
+	if (node->fresh)
+		fresh_end(files, node, "not handed out");
+	open_fail(files, node, error);
+}
+
 static void open_all(struct files *files, struct node *node)
 {
 	struct list waiters;
@@ -167,8 +200,24 @@ static void open_all(struct files *files, struct node *node)
 		open_leased(files, kept->req, node, &kept->caller);
 		kept_free(kept);
 	}
-	node->opens--;
-	node_settle(&files->nodes, node);
+	let_go(files, node);
+}
+
+/* The device cannot take rendered bytes where they lie: it pins pages, which those of secrets do
+ * not allow. The copy is wiped as soon as the kernel has it. */
+static char *copy_out(const char *bytes, size_t n)
+{
+	char *copy = alloc_zeroed(n + 1, 1);
+
+	if (n > 0)
+		memcpy(copy, bytes, n);
+	return copy;
+}
+
+static void wipe_out(char *copy, size_t n)
+{
+	secret_wipe(copy, n);
+	free(copy);
 }
 
 /* Content and size into the kernel, before any OPEN of this node has been answered. */
@@ -179,9 +228,12 @@ static bool store(struct files *files, const struct node *node)
 	int r = node_render(&files->nodes, node, &bytes);
 
 	if (r == 0) {
-		buffer.buf[0].mem = bytes.bytes;
+		char *copy = copy_out(bytes.bytes, bytes.n);
+
+		buffer.buf[0].mem = copy;
 		buffer.buf[0].size = bytes.n;
 		r = fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0);
+		wipe_out(copy, bytes.n);
 	}
 	download_finish(&bytes);
 	return r == 0;
@@ -219,16 +271,16 @@ void open_acquired(struct files *files, const struct message *message)
 		return;
 	}
 	if (node->stale || !sort_leases(node->entry, message, leases)) {
-		open_fail(files, node, ESTALE);
+		open_fail_leased(files, node, ESTALE);
 		return;
 	}
 	node_bind(&files->nodes, node, leases);
 	if (node->error)
-		open_fail(files, node, node->error);
+		open_fail_leased(files, node, node->error);
 	else if (files->first_open == FS_FIRST_OPEN_STORE && store(files, node))
 		open_all(files, node);
 	else
-		open_fail(files, node, ESTALE);
+		open_fail_leased(files, node, node->fresh ? EIO : ESTALE);
 }
 
 /* The probe is served as an unleased file is, but for the engine. */
@@ -249,6 +301,15 @@ static void open_probe(struct files *files, fuse_req_t req, struct node *node)
 	reply_open(files, req, node);
 }
 
+/* Each name leads a caller to a node of its own; another's is reached through /proc/PID/fd. 0 or a
+ * positive errno. */
+static int may_open(const struct files *files, struct node *node, uid_t uid)
+{
+	if (node->fresh)
+		return fresh_may_open(files, node, uid);
+	return node->holder == 0 || node->holder == lease_holder_user(uid) ? 0 : EACCES;
+}
+
 /* Requests. */
 
 static void open_cached(struct files *files, fuse_req_t req, struct node *node)
@@ -265,6 +326,7 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	struct files *files = files_of(req);
 	uid_t uid = fuse_req_ctx(req)->uid;
 	struct node *node = node_of(req, id); /* NULL: the request is gone */
+	int error;
 
 	if (!node)
 		return;
@@ -272,10 +334,10 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		fuse_reply_err(req, EROFS);
 	else if (!node_alive(node, files->clock->boottime_at(files->clock)))
 		fuse_reply_err(req, ESTALE);
-	else if (node->holder != 0 && node->holder != lease_holder_user(uid))
-		fuse_reply_err(req, EACCES); /* another's file, through /proc/PID/fd */
 	else if (node->error)
 		fuse_reply_err(req, node->error);
+	else if ((error = may_open(files, node, uid)) != 0)
+		fuse_reply_err(req, error);
 	else if (node->kind == NODE_PROBE)
 		open_probe(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
@@ -297,6 +359,16 @@ static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size,
 	fuse_reply_buf(req, bytes + offset, size < left ? size : left);
 }
 
+static void reply_rendered(fuse_req_t req, const struct download *bytes, size_t size, off_t offset)
+{
+	size_t left = offset < (off_t)bytes->n ? bytes->n - (size_t)offset : 0;
+	size_t n = size < left ? size : left;
+	char *copy = copy_out(bytes->bytes + (n > 0 ? offset : 0), n);
+
+	fuse_reply_buf(req, copy, n);
+	wipe_out(copy, n);
+}
+
 /* Rendered anew each time, so that no copy stays; what is in the page cache does not come here. */
 static void read_rendered(fuse_req_t req, const struct node *node, size_t size, off_t offset)
 {
@@ -306,7 +378,7 @@ static void read_rendered(fuse_req_t req, const struct node *node, size_t size, 
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
-		reply_part(req, bytes.bytes, bytes.n, size, offset);
+		reply_rendered(req, &bytes, size, offset);
 	download_finish(&bytes);
 }
 
@@ -344,8 +416,6 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	struct node *node = nodes_find(&files->nodes, id);
 
 	fuse_reply_err(req, 0);
-	if (!node || node->opens == 0)
-		return;
-	node->opens--;
-	node_settle(&files->nodes, node);
+	if (node && node->opens > 0)
+		let_go(files, node);
 }

@@ -5,10 +5,18 @@
 
 #include "lease/duration.h"
 
+#define OPTION_FRESH "fresh"
+
 static int parse_option(const char *text, size_t n, struct path_options *options)
 {
 	int64_t ttl_ms;
 
+	if (n == strlen(OPTION_FRESH) && memcmp(text, OPTION_FRESH, n) == 0) {
+		if (options->fresh)
+			return -ENOENT;
+		options->fresh = true;
+		return 0;
+	}
 	if (duration_parse(text, n, &ttl_ms) < 0)
 		return -ENOENT;
 	if (options->ttl_ms != 0 || ttl_ms < CATALOG_TTL_MIN_MS)

@@ -4,6 +4,7 @@
 #ifndef DSEC_FS_PATH_H
 #define DSEC_FS_PATH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lease/catalog.h"
@@ -12,6 +13,7 @@
 
 struct path_options {
 	int64_t ttl_ms; /* 0: each secret's own */
+	bool fresh;     /* a lease for each open file alone */
 };
 
 /* Splits a folder's name. *ret_options is left alone where there is no '@'. 0, or -ENOENT for a

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lease/alloc.h"
+#include "lease/owner.h"
 
 #define WORLD_FOLDER_MODE (S_IFDIR | 0555)
 #define WORLD_FILE_MODE   (S_IFREG | 0444)
@@ -260,8 +261,8 @@ int tree_new(struct tree **ret, struct catalog *catalog, const char *version, in
 		.name = "",
 		.parent = &tree->root,
 		.mode = WORLD_FOLDER_MODE,
-		.uid = getuid(),
-		.gid = getgid(),
+		.uid = owner_uid(),
+		.gid = owner_gid(),
 		.ino = 1,
 	};
 
@@ -363,8 +364,7 @@ int tree_render(struct download *to, const struct tree *tree, const struct entry
 		r = download_aws_process(to, leases[only]);
 		break;
 	case ENTRY_VERSION:
-		to->bytes = alloc_copy(tree->version);
-		to->n = to->size = strlen(tree->version);
+		r = download_text(to, tree->version);
 		break;
 	default:
 		break;

@@ -10,6 +10,7 @@ struct request {
 	uint64_t ticket;
 	struct timer deadline;
 	struct lease_caller caller;
+	lease_holder exclusive; /* 0, or nobody else is to be given these leases */
 	engine_acquired *done;
 	void *arg;
 	size_t n_missing;
@@ -94,6 +95,13 @@ static void report_failed(struct engine *engine, const struct lease_slot *slot,
 		observer->failed(observer->arg, slot, caller, err);
 }
 
+/* What was made, or is being made, for this reader alone is nobody's now. */
+static void give_up(const struct request *request)
+{
+	if (request->exclusive)
+		engine_end_holder(request->engine, request->exclusive, "not handed out");
+}
+
 static void request_fail(struct request *request, const struct lease_slot *slot,
 			 const struct dsec_error *err)
 {
@@ -103,6 +111,7 @@ static void request_fail(struct request *request, const struct lease_slot *slot,
 	detach(request);
 	report_failed(request->engine, slot, &request->caller, &kept);
 	request->done(request->arg, NULL, 0, &kept);
+	give_up(request);
 	request_free(request);
 }
 
@@ -293,6 +302,7 @@ static struct request *request_new(struct engine *engine, const struct acquire *
 	request->deadline.fire = deadline_passed;
 	request->caller = asked->caller;
 	who_ref(request->caller.who);
+	request->exclusive = acquire_exclusive(asked);
 	request->done = done;
 	request->arg = arg;
 	for (size_t i = 0; i < config->n_dynamics; i++)
@@ -374,6 +384,13 @@ void engine_abandon(struct engine *engine, uint64_t ticket)
 		return;
 	engine->counters.abandoned++;
 	detach(request);
+	give_up(request);
+	request_free(request);
+}
+
+static void forget(struct request *request)
+{
+	detach(request);
 	request_free(request);
 }
 
@@ -384,7 +401,6 @@ void requests_free(struct engine *engine)
 			struct slot *slot = container_of(slot_at, struct slot, link);
 
 			while (!list_empty(&slot->waiters))
-				engine_abandon(engine, list_first(&slot->waiters, struct part, link)
-							       ->request->ticket);
+				forget(list_first(&slot->waiters, struct part, link)->request);
 		}
 }

@@ -146,9 +146,11 @@ struct catalog {
 	const struct project *projects;
 	size_t n_projects;
 	int64_t read_timeout_ms, unmount_timeout_ms;
-	const char *const *api_listen; /* "unix:PATH" or "HOST:PORT" (loopback) */
+	const char *const *api_listen; /* "unix:PATH" or "HOST:PORT" */
 	size_t n_api_listen;
 	const char *api_admin_group; /* NULL: none */
+	/* PEM files; both or neither. Set when an address is not loopback. */
+	const char *api_tls_certificate, *api_tls_key;
 	struct audit_settings audit;
 };
 
@@ -215,6 +217,13 @@ const struct dynamic_secret *config_dynamic(const struct config *config, const c
 /* The path of the first Unix socket in api.listen; NULL: none. */
 #define CATALOG_UNIX_PREFIX "unix:"
 const char *catalog_api_socket(const struct catalog *catalog);
+
+/* "HOST:PORT" in parts; a host that is an IPv6 address keeps its brackets. */
+#define CATALOG_HOST_MAX 64
+bool catalog_listen_split(const char *listen, char host[CATALOG_HOST_MAX], const char **ret_port);
+
+/* Is it in 127.0.0.0/8, or [::1], or localhost? */
+bool catalog_is_loopback(const char *host);
 
 /* What a lease of ttl_ms must have left to be handed to another reader: min_validity_ms, but at
  * most half of ttl_ms. */

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "lease/catalog_reader.h"
 #include "lease/json_text.h"
@@ -14,8 +13,6 @@
 #define UNMOUNT_TIMEOUT_DEFAULT_MS 60000
 #define UNMOUNT_TIMEOUT_MIN_MS     1000
 #define UNMOUNT_TIMEOUT_MAX_MS     3600000
-#define LISTEN_MAX                 16
-#define HOST_MAX                   64
 
 static void read_integrations(struct catalog *ret, const struct cursor *root)
 {
@@ -84,92 +81,6 @@ static void read_timeout(const struct cursor *root, const char *key, const char 
 		cursor_refuse(&at, "has to be from %s", range);
 	else
 		*ret = ms;
-}
-
-/* The API. */
-
-/* "unix:/PATH", or "HOST:PORT" on loopback. */
-static const char *listen_problem(const char *text)
-{
-	char host[HOST_MAX];
-	const char *colon = strrchr(text, ':');
-
-	const size_t prefix = strlen(CATALOG_UNIX_PREFIX);
-
-	if (strncmp(text, CATALOG_UNIX_PREFIX, prefix) == 0) {
-		if (text[prefix] != '/')
-			return "needs a whole path, such as \"unix:/run/dsec.sock\"";
-		return strlen(text + prefix) < sizeof(((struct sockaddr_un *)NULL)->sun_path)
-			       ? NULL
-			       : "has a path that is too long for a socket";
-	}
-	if (!colon || (size_t)(colon - text) >= sizeof(host))
-		return "has to look like \"unix:/run/dsec.sock\" or \"127.0.0.1:7080\"";
-	memcpy(host, text, (size_t)(colon - text));
-	host[colon - text] = '\0';
-	if (!catalog_is_loopback(host))
-		return "has to be a loopback address: whoever reaches it may ask for secrets";
-	if (!catalog_port_valid(colon + 1))
-		return "has no valid port";
-	return NULL;
-}
-
-static bool is_unix(const char *listen)
-{
-	return strncmp(listen, CATALOG_UNIX_PREFIX, strlen(CATALOG_UNIX_PREFIX)) == 0;
-}
-
-/* Is the last of n addresses one that this version listens on? */
-static bool serves(const char *const *listen, size_t n)
-{
-	for (size_t i = 0; i < n - 1; i++)
-		if (is_unix(listen[i]))
-			return false;
-	return is_unix(listen[n - 1]);
-}
-
-static void read_listen(struct catalog *ret, const struct cursor *object)
-{
-	struct cursor list, at;
-
-	if (!cursor_list(object, "listen", "[\"unix:/run/dsec.sock\"]", &list))
-		return;
-	size_t n = json_array_size(list.value);
-	if (n > LISTEN_MAX) {
-		cursor_refuse(&list, "has %zu addresses; at most %d are possible", n, LISTEN_MAX);
-		return;
-	}
-	const char **listen = reader_array(object->reader, n, sizeof(*listen));
-	for (size_t i = 0; listen && cursor_element(&list, i, &at); i++) {
-		const char *text = cursor_text(&at, "\"unix:/run/dsec.sock\"");
-		const char *problem = text ? listen_problem(text) : NULL;
-		if (problem)
-			cursor_refuse(&at, "\"%.128s\" %s", text, problem);
-		else if (text)
-			listen[ret->n_api_listen++] = reader_string(object->reader, text);
-		if (text && !problem && !serves(listen, ret->n_api_listen))
-			cursor_warn(&at, "is not served: this version listens on the first Unix "
-					 "socket alone");
-	}
-	ret->api_listen = listen;
-}
-
-static void read_api(struct catalog *ret, const struct cursor *root)
-{
-	static const char *const known[] = {"listen", "admin_group", NULL};
-	const struct catalog_system *system = root->reader->system;
-	struct cursor object, at;
-	gid_t gid;
-
-	if (!cursor_object(root, "api", "{\"listen\": [\"unix:/run/dsec.sock\"]}", &object))
-		return;
-	cursor_known(&object, known);
-	read_listen(ret, &object);
-	const char *group = cursor_string(&object, "admin_group", "\"dsec\"", &at);
-	if (group && system->group(system, group, &gid) < 0)
-		cursor_refuse(&at, "there is no group \"%.64s\"", group);
-	else if (group)
-		ret->api_admin_group = reader_string(root->reader, group);
 }
 
 /* "64K", "16M", "1G"; 0: none. */

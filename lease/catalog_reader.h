@@ -108,14 +108,12 @@ void read_credentials(struct credentials *ret, const struct cursor *integration)
 void read_endpoints(struct integration *ret, const struct cursor *integration);
 void read_policies(struct dynamic_secret *ret, const struct cursor *object);
 void read_dynamic_secret(struct dynamic_secret *ret, const struct cursor *at);
+void read_api(struct catalog *ret, const struct cursor *root);
 void read_config(struct config *ret, const char *project, const struct cursor *at);
 
 /* For qsort and bsearch of structs that begin with their name. */
 int catalog_compare_names(const void *a, const void *b);
 int catalog_compare_configs(const void *a, const void *b);
-
-/* Is it in 127.0.0.0/8, or [::1], or localhost? */
-bool catalog_is_loopback(const char *host);
 
 /* Is the text a number from 1 to 65535? */
 bool catalog_port_valid(const char *port);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lease/catalog.h"
+#include "lease/owner.h"
 
 #define ENTRY_SIZE_MAX (1ul * 1024 * 1024) /* a user's or group's entry: groups can be large */
 
@@ -121,7 +122,7 @@ void catalog_system_init(struct catalog_system *system)
 		.read_file = read_file,
 		.user = find_user,
 		.group = find_group,
-		.default_uid = geteuid(),
-		.default_gid = getegid(),
+		.default_uid = owner_uid(),
+		.default_gid = owner_gid(),
 	};
 }

@@ -76,3 +76,60 @@ int download_keys(struct download_key **ret, size_t *ret_n, const struct config 
 	*ret_n = kept;
 	return 0;
 }
+
+/* Does the key stand in the list? */
+static bool listed(const char *only, const char *key)
+{
+	size_t n = strlen(key);
+
+	for (const char *at = only; *at; at += *at == ',') {
+		size_t length = strcspn(at, ",");
+
+		if (length == n && memcmp(at, key, n) == 0)
+			return true;
+		at += length;
+	}
+	return false;
+}
+
+static bool is_chosen(const struct download_key *key, const struct download_choice *choice)
+{
+	if ((key->kind == KEY_DYNAMIC && !choice->dynamics) ||
+	    (key->kind == KEY_FIXED && !choice->fixed))
+		return false;
+	return !choice->only || listed(choice->only, key->name);
+}
+
+int download_chosen(struct download_key **ret, size_t *ret_n, const struct config *config,
+		    const struct download_choice *choice, struct dsec_error *err)
+{
+	struct download_key *keys;
+	size_t n, kept = 0;
+	int r = download_keys(&keys, &n, config, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		if (is_chosen(&keys[i], choice))
+			keys[kept++] = keys[i];
+	*ret = keys;
+	*ret_n = kept;
+	return 0;
+}
+
+int download_needs(uint64_t *ret, const struct config *config, const struct download_choice *choice,
+		   struct dsec_error *err)
+{
+	struct download_key *keys;
+	size_t n;
+	int r = download_chosen(&keys, &n, config, choice, err);
+
+	if (r < 0)
+		return r;
+	*ret = 0;
+	for (size_t i = 0; i < n; i++)
+		if (keys[i].kind == KEY_DYNAMIC)
+			*ret |= UINT64_C(1) << keys[i].index;
+	free(keys);
+	return 0;
+}

@@ -1,5 +1,5 @@
 /*
- * download_render.c: values and whole downloads as bytes.
+ * download_render.c: values and whole downloads as bytes, in memory as the secrets' own.
  *
  * A secret has to be escaped on its way into the text, and may lie nowhere but in the buffer, which
  * is wiped: it is copied to the free end of the buffer and escaped from there towards the front.
@@ -10,7 +10,8 @@
 #include <string.h>
 
 #include "lease/clock.h"
-#include "lease/download.h"
+#include "lease/download_names.h"
+#include "lease/scratch.h"
 #include "lease/secret.h"
 
 #define ESCAPED_MAX     6 /* bytes that one byte of a value may become: \u001f */
@@ -20,13 +21,11 @@
 
 void download_finish(struct download *download)
 {
-	secret_wipe(download->bytes, download->size);
-	free(download->bytes);
+	scratch_free(download->bytes, download->size);
 	*download = (struct download){0};
 }
 
-/* Makes room for `more` bytes behind the n that are there. realloc would leave the old bytes behind
- * unwiped. */
+/* Makes room for `more` bytes behind the n that are there. */
 static bool reserve(struct download *to, size_t more)
 {
 	if (to->failed)
@@ -37,15 +36,14 @@ static bool reserve(struct download *to, size_t more)
 	size_t size = to->size ? to->size : BUFFER_SIZE_MIN;
 	while (size - to->n < more)
 		size *= 2;
-	char *bytes = malloc(size);
+	char *bytes = scratch_new(&size);
 	if (!bytes) {
 		to->failed = true;
 		return false;
 	}
 	if (to->n > 0)
 		memcpy(bytes, to->bytes, to->n);
-	secret_wipe(to->bytes, to->size);
-	free(to->bytes);
+	scratch_free(to->bytes, to->size);
 	to->bytes = bytes;
 	to->size = size;
 	return true;
@@ -244,6 +242,12 @@ static void put_value(struct download *to, const struct config *config,
 	}
 }
 
+int download_text(struct download *to, const char *text)
+{
+	put_text(to, text, escape_raw);
+	return result(to);
+}
+
 int download_value(struct download *to, const struct config *config, const struct download_key *key,
 		   const struct lease *const *leases)
 {
@@ -251,67 +255,24 @@ int download_value(struct download *to, const struct config *config, const struc
 	return result(to);
 }
 
-/* Names. */
-
-/* TEST_SECRET is TestSecret, TEST__SECRET is Test:Secret; a name of underscores alone stays. */
-static void dotnet_name(char to[DOWNLOAD_KEY_MAX], const char *name)
-{
-	bool first = true;
-	size_t n = 0;
-
-	for (const char *from = name; *from; from++) {
-		if (*from == '_') {
-			first = true;
-			if (from[1] == '_') {
-				to[n++] = ':';
-				from++;
-			}
-			continue;
-		}
-		to[n++] = (char)(first || *from < 'A' ? *from : *from - 'A' + 'a');
-		first = false;
-	}
-	to[n] = '\0';
-	if (strspn(name, "_") == strlen(name))
-		memcpy(to, name, strlen(name) + 1);
-}
-
-/* Keys that the parsers of YAML 1.1 take for a boolean or nothing. */
-static void yaml_name(char to[DOWNLOAD_KEY_MAX], const char *name)
-{
-	static const char *const words[] = {"FALSE", "NO", "NULL", "OFF", "ON", "TRUE", "YES"};
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strcmp(name, words[i]) == 0) {
-			snprintf(to, DOWNLOAD_KEY_MAX, "\"%s\"", name);
-			return;
-		}
-	snprintf(to, DOWNLOAD_KEY_MAX, "%s", name);
-}
-
-static void plain_name(char to[DOWNLOAD_KEY_MAX], const char *name)
-{
-	snprintf(to, DOWNLOAD_KEY_MAX, "%s", name);
-}
-
 /* Formats. */
 
 static const struct format {
 	const char *name;
 	const char *open, *before, *between, *after, *separator, *close;
-	void (*rename)(char to[DOWNLOAD_KEY_MAX], const char *name);
-	bool reorders; /* renamed keys may meet, and sort otherwise than the keys do */
+	enum download_names names; /* unless the caller wants others */
+	bool yaml;                 /* names that are words of YAML get quotes */
 	escape_fn *escape;
 } formats[FORMATS] = {
-	[FORMAT_JSON] = {"json", "{", "\"", "\":\"", "\"", ",", "}", plain_name, false,
+	[FORMAT_JSON] = {"json", "{", "\"", "\":\"", "\"", ",", "}", NAMES_PLAIN, false,
 			 escape_json},
-	[FORMAT_ENV] = {"env", "", "", "=\"", "\"", "\n", "", plain_name, false, escape_env},
-	[FORMAT_ENV_NO_QUOTES] = {"env-no-quotes", "", "", "=", "", "\n", "", plain_name, false,
+	[FORMAT_ENV] = {"env", "", "", "=\"", "\"", "\n", "", NAMES_PLAIN, false, escape_env},
+	[FORMAT_ENV_NO_QUOTES] = {"env-no-quotes", "", "", "=", "", "\n", "", NAMES_PLAIN, false,
 				  escape_raw},
-	[FORMAT_DOCKER] = {"docker", "", "", "=", "", "\n", "", plain_name, false, escape_docker},
-	[FORMAT_YAML] = {"yaml", "", "", ": \"", "\"", "\n", "", yaml_name, false, escape_yaml},
-	[FORMAT_DOTNET_JSON] = {"dotnet-json", "{", "\"", "\":\"", "\"", ",", "}", dotnet_name,
-				true, escape_json},
+	[FORMAT_DOCKER] = {"docker", "", "", "=", "", "\n", "", NAMES_PLAIN, false, escape_docker},
+	[FORMAT_YAML] = {"yaml", "", "", ": \"", "\"", "\n", "", NAMES_PLAIN, true, escape_yaml},
+	[FORMAT_DOTNET_JSON] = {"dotnet-json", "{", "\"", "\":\"", "\"", ",", "}", NAMES_DOTNET,
+				false, escape_json},
 };
 
 const char *download_format_name(enum download_format format)
@@ -319,8 +280,18 @@ const char *download_format_name(enum download_format format)
 	return formats[format].name;
 }
 
+int download_format_find(const char *name, enum download_format *ret)
+{
+	for (int i = 0; i < FORMATS; i++)
+		if (strcmp(name, formats[i].name) == 0) {
+			*ret = (enum download_format)i;
+			return 0;
+		}
+	return -1;
+}
+
 struct entry {
-	char name[DOWNLOAD_KEY_MAX]; /* as the format writes it */
+	char name[DOWNLOAD_KEY_MAX]; /* as the download writes it */
 	const struct download_key *key;
 };
 
@@ -333,17 +304,18 @@ static int compare_entries(const void *a, const void *b)
 	return order != 0 ? order : (x->key > y->key) - (x->key < y->key);
 }
 
-/* Two keys can have one .NET name (A_1 and A1): as in any JSON reader, the last one wins. */
+/* Two keys can have one name when they are renamed (A_1 and A1 in .NET): as in any JSON reader, the
+ * last one wins. Renamed keys sort otherwise than the keys do. */
 static size_t name_entries(struct entry *entries, const struct download_key *keys, size_t n,
-			   const struct format *format)
+			   enum download_names names)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		format->rename(entries[i].name, keys[i].name);
+		download_rename(entries[i].name, keys[i].name, names);
 		entries[i].key = &keys[i];
 	}
-	if (!format->reorders)
+	if (names == NAMES_PLAIN)
 		return n;
 	qsort(entries, n, sizeof(*entries), compare_entries);
 	for (size_t i = 0; i < n; i++)
@@ -352,27 +324,37 @@ static size_t name_entries(struct entry *entries, const struct download_key *key
 	return kept;
 }
 
-int download_render(struct download *to, const struct config *config,
-		    const struct lease *const *leases, enum download_format format)
+static void put_name(struct download *to, const struct format *as, const char *name)
 {
-	const struct format *as = &formats[format];
+	const char *quote = as->yaml && download_name_is_yaml_word(name) ? "\"" : "";
+
+	put_text(to, quote, escape_raw);
+	put_text(to, name, escape_raw);
+	put_text(to, quote, escape_raw);
+}
+
+int download_render_as(struct download *to, const struct config *config,
+		       const struct lease *const *leases, const struct download_choice *choice)
+{
+	const struct format *as = &formats[choice->format];
 	struct download_key *keys;
 	size_t n;
 
-	if (download_keys(&keys, &n, config, NULL) < 0)
+	if (download_chosen(&keys, &n, config, choice, NULL) < 0)
 		return -ENOMEM;
-	struct entry *entries = calloc(n, sizeof(*entries));
+	struct entry *entries = calloc(n + 1, sizeof(*entries));
 	if (!entries) {
 		free(keys);
 		return -ENOMEM;
 	}
-	n = name_entries(entries, keys, n, as);
+	n = name_entries(entries, keys, n,
+			 choice->names == NAMES_PLAIN ? as->names : choice->names);
 
 	put_text(to, as->open, escape_raw);
 	for (size_t i = 0; i < n; i++) {
 		put_text(to, i > 0 ? as->separator : "", escape_raw);
 		put_text(to, as->before, escape_raw);
-		put_text(to, entries[i].name, escape_raw);
+		put_name(to, as, entries[i].name);
 		put_text(to, as->between, escape_raw);
 		put_value(to, config, entries[i].key, leases, as->escape);
 		put_text(to, as->after, escape_raw);
@@ -383,6 +365,32 @@ int download_render(struct download *to, const struct config *config,
 	free(entries);
 	free(keys);
 	return result(to);
+}
+
+int download_render(struct download *to, const struct config *config,
+		    const struct lease *const *leases, enum download_format format)
+{
+	const struct download_choice all = {.format = format, .dynamics = true, .fixed = true};
+
+	return download_render_as(to, config, leases, &all);
+}
+
+/* For whoever writes JSON around values. */
+
+void download_json_text(struct download *to, const char *text)
+{
+	put_text(to, text, escape_json);
+}
+
+void download_json_value(struct download *to, const struct config *config,
+			 const struct download_key *key, const struct lease *const *leases)
+{
+	put_value(to, config, key, leases, escape_json);
+}
+
+void download_json_secret(struct download *to, const struct secret *secret)
+{
+	put_secret(to, secret, escape_json);
 }
 
 /* Files for AWS's own tools. */

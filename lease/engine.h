@@ -188,6 +188,12 @@ struct acquire {
 	struct lease_caller caller;
 };
 
+/* The holder of leases that nobody else is ever to be given, or 0. */
+static inline lease_holder acquire_exclusive(const struct acquire *request)
+{
+	return request->holders[SCOPE_SHARED];
+}
+
 /* leases: one for each bit set, in the order of the bits; borrowed for the time of the call. err is
  * NULL on success. */
 typedef void engine_acquired(void *arg, const struct lease *const *leases, size_t n,
@@ -200,10 +206,15 @@ typedef void engine_acquired(void *arg, const struct lease *const *leases, size_
 uint64_t engine_acquire(struct engine *engine, const struct acquire *request, engine_acquired *done,
 			void *arg);
 
-/* The reader was interrupted: `done` is not called. The lease goes on and is cached. */
+/* The reader was interrupted: `done` is not called. The lease goes on and is cached; one that
+ * nobody else is to be given is given up or revoked. */
 void engine_abandon(struct engine *engine, uint64_t ticket);
 
 /* Ending and changing. */
+
+/* The holder is no more, and its leases end with it, whatever state they are in. Not for holder 0.
+ * An acquire for an exclusive holder that fails or is abandoned does this by itself. */
+void engine_end_holder(struct engine *engine, lease_holder holder, const char *reason);
 
 int engine_revoke(struct engine *engine, const char *lease_id,
 		  struct dsec_error *err); /* NOT_CONFIGURED: no such lease */
@@ -234,5 +245,8 @@ char *engine_metrics_text(const struct engine *engine);
 
 /* So many reads were served from a lease without asking the engine. */
 void engine_count_cached(struct engine *engine, uint64_t n);
+
+/* What an operator can do about a failure, as the end of a sentence. */
+const char *engine_advice(enum dsec_error_kind kind);
 
 #endif

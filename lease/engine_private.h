@@ -6,6 +6,7 @@
  *   pool.c       a dynamic secret: its recipe, how many users it has, how often it may make one
  *   slot.c       who shares a lease: its live leases, the one being made, who waits for it
  *   acquire.c    readers: what each asked for, until when it waits
+ *   holder.c     whose lease it is, and that it ends with its holder
  *   principal.c  one IAM user, from the intent to the look that says it is gone: journal, end
  *   grant.c      its making: created, equipped, attached, verified, active (grant.h has the rest)
  *   renew.c      another end for a lease
@@ -255,6 +256,7 @@ struct principal {
 	struct account *account; /* NULL: its integration is not configured */
 	struct pool *pool;
 	struct slot *slot;     /* NULL: nobody shares it (any more) */
+	lease_holder holder;   /* the slot's that it was made for; 0 for one of an earlier daemon */
 	struct recipe *recipe; /* NULL: made under a configuration that is not known any more */
 	struct list link, in_pool;
 	struct table_node by_id, by_user;

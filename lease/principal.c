@@ -205,7 +205,7 @@ static struct lease *make_lease(struct principal *principal, struct secret *secr
 			 .config = record->config,
 			 .secret = record->secret,
 			 .ttl_ms = record->ttl_ms,
-			 .holder = principal->slot ? principal->slot->holder : 0},
+			 .holder = principal->holder},
 		.integration = record->integration,
 		.user = record->user,
 		.arn = record->arn,

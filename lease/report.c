@@ -6,7 +6,9 @@
 
 #include "lease/engine_private.h"
 
-static const char *what_to_do(enum dsec_error_kind kind)
+#define HOLDER_TEXT_MAX 32
+
+const char *engine_advice(enum dsec_error_kind kind)
 {
 	switch (kind) {
 	case DSEC_ERROR_CREDENTIALS:
@@ -47,7 +49,7 @@ static void print_error(FILE *to, const char *indent, const char *what,
 		fprintf(to, " (AWS: %s)", err->code);
 	if (err->request_id[0])
 		fprintf(to, " (request %s)", err->request_id);
-	fprintf(to, "\n%s  what to do: %s\n", indent, what_to_do(err->kind));
+	fprintf(to, "\n%s  what to do: %s\n", indent, engine_advice(err->kind));
 }
 
 static const char *state_name(enum principal_state state)
@@ -66,12 +68,13 @@ static const char *state_name(enum principal_state state)
 static void print_principal(FILE *to, const struct principal *principal)
 {
 	const struct journal_record *record = &principal->record;
-	char start[CLOCK_ISO_MAX], end[CLOCK_ISO_MAX];
+	char start[CLOCK_ISO_MAX], end[CLOCK_ISO_MAX], last[CLOCK_ISO_MAX];
 
 	clock_iso(start, record->start_ms);
 	clock_iso(end, record->expires_ms);
-	fprintf(to, "    %s: %s\n      lease %s, from %s to %s\n", record->user,
-		state_name(principal->state), record->lease_id, start, end);
+	clock_iso(last, record->last_end_ms);
+	fprintf(to, "    %s: %s\n      lease %s, from %s to %s, at the latest %s\n", record->user,
+		state_name(principal->state), record->lease_id, start, end, last);
 	if (principal->state < PRINCIPAL_ACTIVE)
 		fprintf(to, "      still %s\n", grant_step_text(principal));
 	if (principal->state == PRINCIPAL_ACTIVE && principal->adopted)
@@ -177,9 +180,33 @@ static json_t *json_time(int64_t ms)
 	return json_string(text);
 }
 
+/* Who shares the lease: "shared", "uid 1000", or of what kind the one holder is. */
+static void holder_text(char to[HOLDER_TEXT_MAX], const struct principal *principal)
+{
+	static const char *const kinds[] = {
+		[HOLDER_CONTAINER] = "container",
+		[HOLDER_PROCESS] = "process",
+		[HOLDER_OPEN] = "open file",
+		[HOLDER_CLIENT] = "client",
+	};
+	lease_holder holder = principal->slot    ? principal->slot->holder
+			      : principal->lease ? principal->lease->slot.holder
+						 : 0;
+	uint64_t kind = holder >> 56, number = holder & ((1ull << 56) - 1);
+
+	if (holder == 0)
+		snprintf(to, HOLDER_TEXT_MAX, "%s", principal->adopted ? "" : "shared");
+	else if (kind == HOLDER_USERS)
+		snprintf(to, HOLDER_TEXT_MAX, "uid %" PRIu64, number - 1);
+	else
+		snprintf(to, HOLDER_TEXT_MAX, "%s",
+			 kind < sizeof(kinds) / sizeof(kinds[0]) ? kinds[kind] : "");
+}
+
 static json_t *json_principal(const struct principal *principal)
 {
 	const struct journal_record *record = &principal->record;
+	char holder[HOLDER_TEXT_MAX];
 	json_t *object = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "id",
 		record->lease_id, "state", state_name(principal->state), "project", record->project,
@@ -189,6 +216,8 @@ static json_t *json_principal(const struct principal *principal)
 		(int)principal->adopted, "start", json_time(record->start_ms), "expires",
 		json_time(record->expires_ms), "last_end", json_time(record->last_end_ms));
 
+	holder_text(holder, principal);
+	json_object_set_new(object, "holder", json_string(holder));
 	if (principal->state == PRINCIPAL_REVOKING)
 		json_object_set_new(object, "reason", json_string(record->reason));
 	if (principal->troubles > 0)

@@ -115,6 +115,33 @@ static void *map_locked(size_t bytes)
 	return at;
 }
 
+/* A forked child gets none of it: the pages of memfd_secret would be shared with it, so that its
+ * unref would wipe its parent's secrets, and a copy of locked memory is not locked. What forks (a
+ * daemon going to the background) does it before this. */
+static void *map(enum secret_arena_source source, size_t bytes, const char **ret_kind)
+{
+	void *at = source == SECRET_ARENA_BEST ? map_secretmem(bytes) : NULL;
+	*ret_kind = "memfd_secret";
+	if (!at) {
+		at = map_locked(bytes);
+		*ret_kind = "locked memory";
+	}
+	if (at && madvise(at, bytes, MADV_DONTFORK) < 0) {
+		int error = errno;
+		munmap(at, bytes);
+		errno = error;
+		at = NULL;
+	}
+	return at;
+}
+
+void *secret_map(size_t bytes)
+{
+	const char *kind;
+
+	return map(SECRET_ARENA_BEST, bytes, &kind);
+}
+
 int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct dsec_error *err)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -127,20 +154,11 @@ int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct
 	if (!units)
 		return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "out of memory");
 
-	raise_lock_limit();
-	void *at = source == SECRET_ARENA_BEST ? map_secretmem(bytes) : NULL;
-	const char *kind = "memfd_secret";
+	const char *kind;
+	raise_lock_limit(); /* now: a worker's filter kills who changes limits later */
+	void *at = map(source, bytes, &kind);
 	if (!at) {
-		at = map_locked(bytes);
-		kind = "locked memory";
-	}
-	/* A forked child gets no arena: the pages of memfd_secret would be shared with it, so that
-	 * its unref would wipe its parent's secrets, and a copy of locked memory is not locked.
-	 * What forks (a daemon going to the background) does it before this. */
-	if (!at || madvise(at, bytes, MADV_DONTFORK) < 0) {
 		int error = errno;
-		if (at)
-			munmap(at, bytes);
 		free(units);
 		return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
 				      "cannot lock %zu KiB of memory for secrets: %s (the limit is "

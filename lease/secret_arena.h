@@ -1,6 +1,6 @@
 /*
- * secret_arena.h: the arena behind secret.h, for its tests alone: where it came from and what lies
- * in it.
+ * secret_arena.h: the arena behind secret.h: where its memory comes from, and for its tests what
+ * lies in it.
  */
 #ifndef DSEC_LEASE_SECRET_ARENA_H
 #define DSEC_LEASE_SECRET_ARENA_H
@@ -14,6 +14,10 @@ enum secret_arena_source {
 	SECRET_ARENA_BEST,   /* memfd_secret(2), else locked memory */
 	SECRET_ARENA_LOCKED, /* as on a kernel without memfd_secret(2) */
 };
+
+/* Memory as the arena's, zeroed, for munmap(2); `bytes` is a multiple of the page's size. NULL with
+ * errno set. */
+void *secret_map(size_t bytes);
 
 /* secret_arena_init, told where to take the memory from. */
 int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct dsec_error *err);

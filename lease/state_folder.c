@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lease/owner.h"
+
 /* Makes the name of a new folder durable in the one above it. */
 static int sync_parent(const char *folder)
 {
@@ -51,10 +53,10 @@ static int check_private(int fd, const char *folder, struct dsec_error *err)
 
 	if (fstat(fd, &st) < 0)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "%s: %s", folder, strerror(errno));
-	if (st.st_uid != geteuid())
+	if (!owner_may_have(st.st_uid))
 		return dsec_error_set(err, DSEC_ERROR_NOT_ALLOWED,
 				      "%s belongs to user %u, but dsec runs as user %u", folder,
-				      st.st_uid, geteuid());
+				      st.st_uid, owner_uid());
 	if (st.st_mode & 077)
 		return dsec_error_set(err, DSEC_ERROR_NOT_ALLOWED,
 				      "%s is open to other users (mode %04o): chmod 0700 it",

@@ -20,8 +20,8 @@ from daemon import DSEC, configuration, mounted, wait_for_end
 from localiam import LocalIAM
 
 INSIDE = "DSEC_TEST_INSIDE"
-USER = "nobody"
 UID = 65534
+SETPRIV = shutil.which("setpriv")
 
 
 class Unprivileged(unittest.TestCase):
@@ -59,7 +59,7 @@ class Unprivileged(unittest.TestCase):
                 ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "DSEC_TESTS", "TMPDIR")
                 if name in os.environ}
         env = {**kept, "HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.runtime), **env}
-        return subprocess.run(["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups",
+        return subprocess.run([SETPRIV, f"--reuid={UID}", f"--regid={UID}", "--clear-groups",
                                *map(str, words)], env={k: v for k, v in env.items() if v},
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
 
@@ -95,6 +95,19 @@ class Unprivileged(unittest.TestCase):
         self.assertEqual(self.run_as_user(DSEC, "unmount").returncode, 0)
         self.assertFalse(mounted(self.mountpoint))
 
+    def test_unmount_that_leaves_the_mount_is_no_success(self):
+        """No lease is left, but whatever is read there blames a daemon that is gone."""
+        self.mount()
+        helper = shutil.which("fusermount3")
+        subprocess.run(["mount", "--bind", shutil.which("false"), helper], check=True)
+        self.addCleanup(subprocess.run, ["umount", helper], check=True)
+        result = self.run_as_user(DSEC, "unmount")
+        self.assertTrue(mounted(self.mountpoint))
+        self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+        self.assertIn(f"cannot unmount {self.mountpoint}", result.stderr)
+        self.assertNotIn("is unmounted", result.stdout)
+        self.assertEqual(self.iam.users(), {})
+
     def test_daemon_cannot_be_read_by_its_own_user(self):
         self.mount()
         # What is not dumpable belongs to root in /proc.
@@ -118,7 +131,7 @@ class Unprivileged(unittest.TestCase):
 
     def test_another_user_s_daemon_cannot_be_ended(self):
         self.mount()
-        result = subprocess.run(["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups",
+        result = subprocess.run([SETPRIV, "--reuid=65533", "--regid=65533", "--clear-groups",
                                  DSEC, "unmount", self.mountpoint], capture_output=True, text=True)
         self.assertEqual(result.returncode, 1)
         self.assertNotEqual(result.stderr, "")
@@ -139,7 +152,7 @@ class Unprivileged(unittest.TestCase):
 
     def test_check_says_that_fusermount3_is_missing(self):
         with tempfile.TemporaryDirectory() as empty:
-            result = self.run_as_user("/usr/bin/env", f"PATH={empty}", DSEC, "check")
+            result = self.run_as_user(DSEC, "check", PATH=empty)
         self.assertEqual(result.returncode, 1)
         self.assertIn("fusermount3 is not installed", result.stdout)
 

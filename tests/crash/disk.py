@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import tap
 from awscall import works
 from daemon import Dsec, configuration, mounted, until
-from scene import POLL, Scene, at_once
+from scene import CONSISTENCY, POLL, Scene, at_once
 
 DISK = "256k"
 
@@ -93,8 +93,9 @@ class Full(unittest.TestCase):
 @at_once
 class Damaged(unittest.TestCase):
     def crashed(self):
-        """With one lease in the journal, whose last possible end is near."""
-        scene = Scene(self, {"ttl": "10s", "max_ttl": "30s"})
+        """With one lease in the journal, whose last possible end is near, but not so near that a
+        loaded machine gets there before it has looked."""
+        scene = Scene(self, {"ttl": "10s", "max_ttl": f"{CONSISTENCY}s"})
         scene.dsec.start()
         *key, user = scene.key()
         scene.dsec.kill()
@@ -143,9 +144,13 @@ class Damaged(unittest.TestCase):
         scene, _, user = self.crashed()
         log = scene.dsec.state / "journal.db-wal"
         self.overwrite(log, 32, os.urandom(log.stat().st_size - 32))
+        # As soon as the daemon has its list from IAM, the user is in the journal again.
+        scene.iam.fault("ListUsers", kind="hold", when="before", times=1)
         scene.dsec.start()
+        scene.iam.wait_held()
         self.assertNotIn(user, scene.journal())
         scene.serve()
+        scene.iam.release()
         until("the user is known again", lambda: user in scene.journal())
         scene.settled()
 

@@ -228,6 +228,13 @@ static void answered(void *arg, const struct lease *const *leases, size_t n,
 		reader->err = *err;
 }
 
+static void ask(struct fixture *fixture, struct reader *reader, const struct acquire *request)
+{
+	*reader = (struct reader){.fixture = fixture};
+	reader->ticket = engine_acquire(fixture->engine, request, answered, reader);
+	assert_int_equal(reader->answered, reader->ticket == 0);
+}
+
 void fixture_read_as(struct fixture *fixture, struct reader *reader, const char *config,
 		     uint64_t secrets, int64_t ttl_ms, uid_t uid)
 {
@@ -240,9 +247,22 @@ void fixture_read_as(struct fixture *fixture, struct reader *reader, const char 
 		.caller = {.uid = uid, .pid = 1},
 	};
 
-	*reader = (struct reader){.fixture = fixture};
-	reader->ticket = engine_acquire(fixture->engine, &request, answered, reader);
-	assert_int_equal(reader->answered, reader->ticket == 0);
+	ask(fixture, reader, &request);
+}
+
+void fixture_read_alone(struct fixture *fixture, struct reader *reader, const char *config,
+			uint64_t secrets, uint64_t number)
+{
+	struct acquire request = {
+		.project = "a",
+		.config = config,
+		.secrets = secrets,
+		.caller = {.pid = 1},
+	};
+
+	for (int scope = 0; scope < SCOPES; scope++)
+		request.holders[scope] = lease_holder_of(HOLDER_OPEN, number);
+	ask(fixture, reader, &request);
 }
 
 void fixture_read(struct fixture *fixture, struct reader *reader)

@@ -68,6 +68,9 @@ struct reader {
 void fixture_read(struct fixture *fixture, struct reader *reader);
 void fixture_read_as(struct fixture *fixture, struct reader *reader, const char *config,
 		     uint64_t secrets, int64_t ttl_ms, uid_t uid);
+/* For leases that nobody else is ever given. */
+void fixture_read_alone(struct fixture *fixture, struct reader *reader, const char *config,
+			uint64_t secrets, uint64_t number);
 void reader_finish(struct reader *reader);
 
 /* A read that must succeed; the lease for lease_unref. */

@@ -322,6 +322,18 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 	return waiter->ticket;
 }
 
+void engine_end_holder(struct engine *engine, lease_holder holder, const char *reason)
+{
+	list_each (at, &engine->leases) {
+		struct made *made = container_of(at, struct made, link);
+
+		if (made->lease->slot.holder == holder) {
+			end(engine, made);
+			engine->counts.let_go++;
+		}
+	}
+}
+
 void engine_abandon(struct engine *engine, uint64_t ticket)
 {
 	list_each (at, &engine->waiters) {

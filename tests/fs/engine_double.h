@@ -31,6 +31,7 @@ void double_end_all(struct engine *engine);
 
 struct double_counts {
 	unsigned acquires, leases, abandoned, waiting;
+	unsigned let_go; /* leases that ended with their holder */
 };
 struct double_counts double_counts(const struct engine *engine);
 

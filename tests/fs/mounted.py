@@ -88,13 +88,14 @@ class Harness:
         return answer
 
     def counts(self):
-        """acquires, leases, abandoned, waiting"""
+        """acquires, leases, abandoned, waiting, let go"""
         return [int(word) for word in self.say("counts").split()]
 
     acquires = property(lambda self: self.counts()[0])
     leases = property(lambda self: self.counts()[1])
     abandoned = property(lambda self: self.counts()[2])
     waiting = property(lambda self: self.counts()[3])
+    let_go = property(lambda self: self.counts()[4])
 
     def path(self, *names):
         return os.path.join(self.mountpoint, "app", *names)

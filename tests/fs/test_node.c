@@ -176,6 +176,32 @@ static void an_ended_leases_bytes_go_at_once_where_nobody_has_them_open(void **s
 	assert_int_equal(sent(world, MESSAGE_INVALIDATE), 2);
 }
 
+/* Zeroes in the page cache are for what is dead: a pipe may share the pages of what is not. */
+static void only_a_dead_leases_pages_are_zeroed(void **state)
+{
+	struct world *world = *state;
+	struct lease *dead = active(world, "dev", 1, 0), *alive = active(world, "dev", 2, 0);
+	uint64_t zeroed = leased(world, "dev", ".env", dead, 0)->id;
+	unsigned dropped = 0;
+
+	leased(world, "dev", ".json", alive, 0);
+	nodes_end_lease(&world->nodes, dead->id);
+	nodes_reload(&world->nodes, grow(world, "us"));
+	for (struct queue_item *next, *item = queue_take(&world->outbox); item; item = next) {
+		struct message *message = message_of(item);
+
+		next = item->next;
+		if (message->kind == MESSAGE_INVALIDATE) {
+			assert_int_equal(message->size > 0, message->node == zeroed);
+			dropped++;
+		}
+		message_free(message);
+	}
+	assert_true(dropped >= 2);
+	lease_unref(dead);
+	lease_unref(alive);
+}
+
 static void an_open_file_keeps_its_bytes_until_it_is_closed(void **state)
 {
 	struct world *world = *state;
@@ -407,6 +433,7 @@ int main(void)
 		TEST(two_holders_never_share_a_node),
 		TEST(a_node_id_is_never_used_twice),
 		TEST(an_ended_leases_bytes_go_at_once_where_nobody_has_them_open),
+		TEST(only_a_dead_leases_pages_are_zeroed),
 		TEST(an_open_file_keeps_its_bytes_until_it_is_closed),
 		TEST(a_dead_lease_is_not_opened_though_nobody_said_so),
 		TEST(a_renewed_version_takes_the_older_ones_place),

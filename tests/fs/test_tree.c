@@ -92,8 +92,12 @@ static void options_are_read_or_do_not_exist(void **state)
 	static const struct {
 		const char *name, *config;
 		int64_t ttl_ms;
+		bool fresh;
 	} good[] = {
 		{"dev", "dev", 7},
+		{"dev@fresh", "dev", 0, true},
+		{"dev@fresh,3h", "dev", 10800000, true},
+		{"dev@3h,fresh", "dev", 10800000, true},
 		{"dev@3h", "dev", 10800000},
 		{"dev@1h30m", "dev", 5400000},
 		{"dev@10s", "dev", 10000},
@@ -114,7 +118,10 @@ static void options_are_read_or_do_not_exist(void **state)
 		"dev@-3h",
 		"dev@0",
 		"dev@3h ",
-		"dev@fresh",
+		"dev@fresher",
+		"dev@fres",
+		"dev@fresh,fresh",
+		"dev@fresh,",
 		"dev@1h,new",
 		"dev@\xff",
 		"dev@9999999h",
@@ -127,6 +134,7 @@ static void options_are_read_or_do_not_exist(void **state)
 		assert_int_equal(path_parse(good[i].name, config, &options), 0);
 		assert_string_equal(config, good[i].config);
 		assert_int_equal(options.ttl_ms, good[i].ttl_ms);
+		assert_int_equal(options.fresh, good[i].fresh);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct path_options options = {.ttl_ms = 7};

@@ -18,8 +18,9 @@
 
 #include "tests/lease/catalog_fixture.h"
 
-#define CASES_MAX 512
-#define TEXT_MAX  65536
+#define CASES_MAX   512
+#define MEMBERS_MAX 128
+#define TEXT_MAX    65536
 
 static char *read_whole(const char *path)
 {
@@ -93,75 +94,115 @@ static void loads(void **state)
 	check(*state, 0);
 }
 
-/* A member that is added to the configuration needs an example of its misuse. */
+/* The members that a configuration can have, as the reader itself tells them: one object of each
+ * kind, with a member in it that none has. */
+static const char every_object[] =
+	"{\"?\": 0, \"api\": {\"?\": 0}, \"audit\": {\"?\": 0},"
+	" \"integrations\": {"
+	"  \"a\": {\"?\": 0, \"credentials\": {\"source\": \"static\", \"?\": 0}},"
+	"  \"b\": {\"credentials\": {\"source\": \"environment\", \"?\": 0}},"
+	"  \"c\": {\"credentials\": {\"source\": \"profile\", \"?\": 0}},"
+	"  \"d\": {\"credentials\": {\"source\": \"process\", \"?\": 0}}},"
+	" \"projects\": {\"p\": {\"c\": {\"?\": 0, \"access\": {\"?\": 0},"
+	"  \"dynamic_secrets\": {\"S\": {\"?\": 0}}}}}}";
+#define N_OBJECTS 11
+
+struct members {
+	char name[MEMBERS_MAX][64];
+	size_t n;
+};
+
+static bool has_member(const struct members *members, const char *name)
+{
+	for (size_t i = 0; i < members->n; i++)
+		if (strcmp(members->name[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void add_member(struct members *members, const char *name, size_t n)
+{
+	char copy[sizeof(members->name[0])];
+
+	assert_true(n < sizeof(copy));
+	snprintf(copy, sizeof(copy), "%.*s", (int)n, name);
+	if (has_member(members, copy))
+		return;
+	assert_true(members->n < MEMBERS_MAX);
+	memcpy(members->name[members->n++], copy, sizeof(copy));
+}
+
+static struct members members_of_the_reader(void)
+{
+	static const char before[] = "known here are ";
+	static struct catalog_problems problems;
+	struct catalog_system system;
+	struct catalog *catalog = NULL;
+	struct members members = {.n = 0};
+	size_t n_objects = 0;
+
+	fixture_system(&system);
+	assert_int_equal(catalog_parse(&catalog, every_object, strlen(every_object), "dsec.json",
+				       true, &system, &problems),
+			 -EINVAL);
+	for (size_t i = 0; i < problems.n; i++) {
+		const char *at = strstr(problems.at[i].message, before);
+		if (!at)
+			continue;
+		n_objects++;
+		for (at += strlen(before); *at; at += strspn(at, ", ")) {
+			size_t n = strcspn(at, ",");
+			add_member(&members, at, n);
+			at += n;
+		}
+	}
+	assert_int_equal(n_objects, N_OBJECTS);
+	return members;
+}
+
 static void every_member_has_a_wrong_example(void **state)
 {
-	static const char *const members[] = {
-		"integrations",
-		"type",
-		"credentials",
-		"source",
-		"access_key_id",
-		"secret_access_key",
-		"secret_access_key_file",
-		"session_token",
-		"profile",
-		"shared_credentials_file",
-		"config_file",
-		"command",
-		"region",
-		"endpoint",
-		"sts_endpoint",
-		"ca_file",
-		"path",
-		"rate",
-		"verify",
-		"expiry_in_policy",
-		"projects",
-		"environment",
-		"secrets",
-		"dynamic_secrets",
-		"access",
-		"user",
-		"group",
-		"mode",
-		"integration",
-		"policy",
-		"policy_file",
-		"ttl",
-		"max_ttl",
-		"min_validity",
-		"policy_arns",
-		"permissions_boundary",
-		"tags",
-		"scope",
-		"warm",
-		"max_leases",
-		"max_rate",
-		"read_timeout",
-		"unmount_timeout",
-		"api",
-		"listen",
-		"admin_group",
-		"audit",
-		"file",
-	};
-	bool seen[sizeof(members) / sizeof(members[0])] = {false};
+	struct members members = members_of_the_reader();
+	bool seen[MEMBERS_MAX] = {false};
 
 	for (const struct CMUnitTest *test = *state; test->name; test++) {
 		int result;
 		char *text = problems_of(test->name, &result);
-		for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
-			char in_path[64], at_top[64];
-			snprintf(in_path, sizeof(in_path), ".%s: ", members[i]);
-			snprintf(at_top, sizeof(at_top), ": %s: ", members[i]);
+		for (size_t i = 0; i < members.n; i++) {
+			char in_path[80], at_top[80];
+			snprintf(in_path, sizeof(in_path), ".%s: ", members.name[i]);
+			snprintf(at_top, sizeof(at_top), ": %s: ", members.name[i]);
 			seen[i] = seen[i] || strstr(text, in_path) || strstr(text, at_top);
 		}
 		free(text);
 	}
-	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+	for (size_t i = 0; i < members.n; i++)
 		if (!seen[i])
-			fail_msg("no file in config/bad is wrong at %s", members[i]);
+			fail_msg("no file in config/bad is wrong at %s", members.name[i]);
+}
+
+/* Members stand in bold in it, and so does nothing else that looks like one, but for other pages,
+ * whose names a section follows. */
+static void manual_knows_every_member_and_no_other(void **state)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz_";
+	struct members members = members_of_the_reader(), described = {.n = 0};
+	char *manual = read_whole(CONFIG_FOLDER "/../../../man/dsec.json.5.scd");
+
+	for (const char *at = strchr(manual, '*'); at; at = strchr(at, '*')) {
+		size_t n = strspn(++at, letters);
+		if (n > 0 && at[n] == '*' && at[n + 1] != '(')
+			add_member(&described, at, n);
+		at += n;
+	}
+	free(manual);
+	for (size_t i = 0; i < members.n; i++)
+		if (!has_member(&described, members.name[i]))
+			fail_msg("dsec.json(5) does not describe %s", members.name[i]);
+	for (size_t i = 0; i < described.n; i++)
+		if (!has_member(&members, described.name[i]))
+			fail_msg("dsec.json(5) describes %s, which is no member",
+				 described.name[i]);
 }
 
 static int compare_tests(const void *a, const void *b)
@@ -202,13 +243,16 @@ int main(void)
 	add_folder(bad, &n_bad, "bad", is_refused);
 	tests[n++] = (struct CMUnitTest){"every_member_has_a_wrong_example",
 					 every_member_has_a_wrong_example, NULL, NULL, bad};
+	tests[n++] = (struct CMUnitTest){"manual_knows_every_member_and_no_other",
+					 manual_knows_every_member_and_no_other, NULL, NULL, NULL};
+	size_t n_named = n;
 	add_folder(tests, &n, "bad", is_refused);
 	add_folder(tests, &n, "good", loads);
 	int failed = _cmocka_run_group_tests("catalog files", tests, n, fixture_open_arena,
 					     fixture_close_arena);
 	for (size_t i = 0; i < n_bad; i++)
 		free((char *)bad[i].name);
-	for (size_t i = 1; i < n; i++)
+	for (size_t i = n_named; i < n; i++)
 		free((char *)tests[i].name);
 	return failed;
 }

@@ -190,6 +190,78 @@ static void a_key_named_no_stays_a_string_in_yaml(void **state)
 		       "DOPPLER_PROJECT: \"p\"\n\"NO\": \"\"\nNOT: \"x\"");
 }
 
+static void a_transformer_has_dopplers_names(void **state)
+{
+	static const char *const names[DOWNLOAD_NAMES][2] = {
+		[NAMES_UPPER_CAMEL] = {"upper-camel", "{\"A1\":\"1\",\"TestMySecret\":\"2\"}"},
+		[NAMES_CAMEL] = {"camel", "{\"a1\":\"1\",\"testMySecret\":\"2\"}"},
+		[NAMES_LOWER_SNAKE] = {"lower-snake", "{\"a_1\":\"1\",\"test__my_secret\":\"2\"}"},
+		[NAMES_LOWER_KEBAB] = {"lower-kebab", "{\"a-1\":\"1\",\"test--my-secret\":\"2\"}"},
+		[NAMES_TF_VAR] = {"tf-var",
+				  "{\"TF_VAR_a_1\":\"1\",\"TF_VAR_test__my_secret\":\"2\"}"},
+		[NAMES_DOTNET] = {"dotnet", "{\"A1\":\"1\",\"Test:MySecret\":\"2\"}"},
+		[NAMES_DOTNET_ENV] = {"dotnet-env", "{\"A1\":\"1\",\"Test__MySecret\":\"2\"}"},
+	};
+	const char *const pairs[] = {"A_1", "1", "TEST__MY_SECRET", "2", NULL};
+
+	for (int i = NAMES_PLAIN + 1; i < DOWNLOAD_NAMES; i++) {
+		struct download_choice choice = {.format = FORMAT_JSON};
+		struct download download = {0};
+		struct fixture fixture;
+
+		fixture_init(&fixture, pairs);
+		assert_int_equal(download_names_find(names[i][0], &choice.names), 0);
+		assert_int_equal(choice.names, i);
+		assert_int_equal(download_render_as(&download, &fixture.config, NULL, &choice), 0);
+		assert_text(&download, names[i][1]);
+		download_finish(&download);
+		fixture_finish(&fixture);
+	}
+}
+
+static void a_choice_leases_no_more_than_it_names(void **state)
+{
+	static const struct {
+		const char *only;
+		bool dynamics;
+		uint64_t needs;
+		const char *json;
+	} cases[] = {
+		{NULL, false, 0, "{\"A\":\"1\",\"B\":\"2\"}"},
+		{"B", true, 0, "{\"B\":\"2\"}"},
+		{"A,AWS_USER_ARN", false, 0, "{\"A\":\"1\"}"},
+		{"A,,NONE,", true, 0, "{\"A\":\"1\"}"},
+		{"", true, 0, "{}"},
+		{"AWS_USER_LEASE_ID,A", true, 1,
+		 "{\"A\":\"1\",\"AWS_USER_LEASE_ID\":\"969eb8c9-f186-475b-8c32-3556de0aef21\"}"},
+	};
+	const char *const pairs[] = {"A", "1", "B", "2", NULL};
+	struct secret *key = secret("key");
+	const struct lease lease = a_lease(key);
+	const struct lease *leases[] = {&lease};
+	struct fixture fixture;
+
+	fixture_init(&fixture, pairs);
+	fixture.dynamics[0] = (struct dynamic_secret){.name = "AWS_USER"};
+	fixture.config.n_dynamics = 1;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct download_choice choice = {.only = cases[i].only,
+						       .dynamics = cases[i].dynamics};
+		struct download download = {0};
+		uint64_t needs;
+
+		assert_int_equal(download_needs(&needs, &fixture.config, &choice, NULL), 0);
+		assert_int_equal(needs, cases[i].needs);
+		assert_int_equal(download_render_as(&download, &fixture.config,
+						    needs ? leases : NULL, &choice),
+				 0);
+		assert_text(&download, cases[i].json);
+		download_finish(&download);
+	}
+	fixture_finish(&fixture);
+	secret_unref(key);
+}
+
 static void a_value_cut_within_a_character_is_not_read_beyond(void **state)
 {
 	static const char *const pairs[] = {"A", "\xe2\x80", NULL};
@@ -404,6 +476,8 @@ int main(void)
 		cmocka_unit_test(a_control_character_does_not_break_json),
 		cmocka_unit_test(a_control_character_does_not_break_yaml),
 		cmocka_unit_test(a_key_named_no_stays_a_string_in_yaml),
+		cmocka_unit_test(a_transformer_has_dopplers_names),
+		cmocka_unit_test(a_choice_leases_no_more_than_it_names),
 		cmocka_unit_test(a_value_cut_within_a_character_is_not_read_beyond),
 		cmocka_unit_test(the_formats_have_dopplers_names),
 		cmocka_unit_test(a_lease_is_dopplers_seven_keys),

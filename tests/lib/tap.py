@@ -91,6 +91,8 @@ def overdue(_signal, _frame):
 def main():
     """Runs the tests of __main__ whose names contain one of the arguments; all without any."""
     signal.signal(signal.SIGALRM, overdue)
+    # In the background of a script it is ignored, and so it would be in all that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{word}*" for word in sys.argv[1:]] or None
     suite = loader.loadTestsFromModule(sys.modules["__main__"])

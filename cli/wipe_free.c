@@ -1,0 +1,109 @@
+/*
+ * wipe_free.c: what dsec frees is blank, whoever frees it.
+ *
+ * libcurl, OpenSSL, expat and jansson can be told to wipe (aws/wipe.h); SQLite, libmicrohttpd,
+ * libfuse and the C library cannot be, or not all of it. So the program has a free(3) and a
+ * realloc(3) of its own, which all of them use: the dynamic linker binds every library to the
+ * program's. Memory is still malloc(3)'s, so that one that came from before is wiped too.
+ *
+ * It is part of the program alone, and no test's. AddressSanitizer has its own allocator and tells
+ * of each free. Under valgrind, whose free takes the place of this one, nothing is wiped.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <malloc.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HAVE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAVE_ASAN 1
+#endif
+#endif
+
+#ifdef HAVE_ASAN
+
+/* gcc has no sanitizer/allocator_interface.h. */
+int __sanitizer_install_malloc_and_free_hooks(void (*allocated)(const volatile void *, size_t),
+					      void (*freed)(const volatile void *));
+int __sanitizer_get_ownership(const volatile void *bytes);
+size_t __sanitizer_get_allocated_size(const volatile void *bytes);
+
+static void allocated(const volatile void *bytes, size_t n)
+{
+}
+
+static void freed(const volatile void *bytes)
+{
+	if (bytes && __sanitizer_get_ownership(bytes))
+		explicit_bzero((void *)bytes, __sanitizer_get_allocated_size(bytes));
+}
+
+__attribute__((constructor)) static void watch(void)
+{
+	__sanitizer_install_malloc_and_free_hooks(allocated, freed);
+}
+
+#else
+
+/* The next free(3) behind ours: the C library's, or that of an allocator that is preloaded.
+ * dlsym(3) may free something itself before it has told; that is left where it lies. */
+static void free_for_good(void *bytes)
+{
+	static void (*next)(void *);
+	static __thread int looking;
+
+	if (!__atomic_load_n(&next, __ATOMIC_ACQUIRE)) {
+		void *found;
+
+		if (looking)
+			return;
+		looking = 1;
+		found = dlsym(RTLD_NEXT, "free");
+		looking = 0;
+		if (!found)
+			abort();
+		__atomic_store(&next, (void (**)(void *)) & found, __ATOMIC_RELEASE);
+	}
+	next(bytes);
+}
+
+void free(void *bytes)
+{
+	int error = errno;
+
+	if (!bytes)
+		return;
+	explicit_bzero(bytes, malloc_usable_size(bytes));
+	free_for_good(bytes);
+	errno = error;
+}
+
+/* The C library's may move a block, and free the old one as it is. */
+void *realloc(void *old, size_t n)
+{
+	size_t had = old ? malloc_usable_size(old) : 0;
+	void *grown;
+
+	if (old && n == 0) {
+		free(old);
+		return NULL;
+	}
+	if (old && n <= had && n >= had / 2) {
+		explicit_bzero((char *)old + n, had - n);
+		return old;
+	}
+	grown = malloc(n);
+	if (!grown)
+		return NULL;
+	if (old) {
+		memcpy(grown, old, n < had ? n : had);
+		free(old);
+	}
+	return grown;
+}
+
+#endif

@@ -1,0 +1,186 @@
+/*
+ * What the program frees is blank, whoever frees it: this one is linked with dsec's free(3), and
+ * looks for a text that was in memory and should not be any more.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <sqlite3.h>
+
+#define TEXT_SIZE   48
+#define CHUNK       (1024ul * 1024)
+#define MAPPING_MAX (1ul << 32) /* more is a sanitizer's, which holds no text */
+
+static unsigned attempt;
+
+/* Made anew for each test, so that what one has left is not found by the next. */
+static void write_text(char to[TEXT_SIZE + 1])
+{
+	for (int i = 0; i < TEXT_SIZE; i++)
+		to[i] = (char)('!' + (i * 7 + (int)attempt * 13) % 90);
+	to[TEXT_SIZE] = '\0';
+}
+
+/* How often the text occurs in a mapping, but for its first half, which malloc writes to. */
+static size_t count_in(int memory, unsigned long from, unsigned long to, const char *half,
+		       char *chunk)
+{
+	size_t found = 0;
+
+	for (unsigned long at = from; at < to; at += CHUNK) {
+		unsigned long left = to - at;
+		ssize_t n = pread(memory, chunk, left < CHUNK ? left : CHUNK, (off_t)at);
+		for (char *in = chunk;
+		     n > 0 && (in = memmem(in, (size_t)(chunk + n - in), half, TEXT_SIZE / 2));
+		     in++)
+			found++;
+	}
+	return found;
+}
+
+/* In all that can be written but the stack. The chunk is a mapping of its own and left out. */
+static size_t copies(const char *half)
+{
+	static char chunk[CHUNK];
+	char line[512], mode[5];
+	unsigned long from, to;
+	size_t found = 0;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+
+	assert_non_null(maps);
+	assert_true(memory >= 0);
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) == 3 && mode[1] == 'w' &&
+		    to - from < MAPPING_MAX && !strstr(line, "[stack]") &&
+		    !(from <= (unsigned long)chunk && (unsigned long)chunk < to))
+			found += count_in(memory, from, to, half, chunk);
+	fclose(maps);
+	close(memory);
+	memset(chunk, 0, sizeof(chunk));
+	return found;
+}
+
+static void assert_gone(size_t before)
+{
+	char text[TEXT_SIZE + 1];
+
+	write_text(text);
+	assert_int_equal(before, 1);
+	assert_int_equal(copies(text + TEXT_SIZE / 2), 0);
+}
+
+static size_t copies_now(void)
+{
+	char text[TEXT_SIZE + 1];
+
+	write_text(text);
+	return copies(text + TEXT_SIZE / 2);
+}
+
+static int begin(void **state)
+{
+	attempt++;
+	return 0;
+}
+
+static void freed_block_is_blank(void **state)
+{
+	char *block = malloc(TEXT_SIZE + 1);
+
+	write_text(block);
+	size_t before = copies_now();
+	free(block);
+	assert_gone(before);
+}
+
+static void block_that_moves_leaves_nothing_behind(void **state)
+{
+	char *block = malloc(TEXT_SIZE + 1), *fence = malloc(64);
+
+	write_text(block);
+	size_t before = copies_now();
+	block = realloc(block, 200000);
+	assert_int_equal(copies_now(), 1);
+	block = reallocarray(block, 3, 200000);
+	assert_int_equal(copies_now(), 1);
+	block = realloc(block, 10);
+	assert_non_null(block);
+	assert_gone(before);
+	free(block);
+	free(fence);
+}
+
+static void stream_leaves_nothing_behind(void **state)
+{
+	char name[] = "/tmp/dsec-freed-XXXXXX", text[TEXT_SIZE + 1], *line = NULL;
+	size_t size = 0;
+	FILE *stream = fdopen(mkstemp(name), "w+");
+
+	assert_non_null(stream);
+	unlink(name);
+	write_text(text);
+	fputs(text, stream);
+	size_t before = copies_now();
+	rewind(stream);
+	assert_int_equal(getline(&line, &size, stream), TEXT_SIZE);
+	free(line);
+	fclose(stream);
+	assert_gone(before);
+}
+
+static void database_leaves_nothing_behind(void **state)
+{
+	char text[TEXT_SIZE + 1];
+	sqlite3 *db;
+	sqlite3_stmt *statement;
+
+	write_text(text);
+	assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
+	sqlite3_exec(db, "CREATE TABLE t (x)", NULL, NULL, NULL);
+	assert_int_equal(sqlite3_prepare_v2(db, "INSERT INTO t VALUES (?)", -1, &statement, NULL),
+			 SQLITE_OK);
+	sqlite3_bind_text(statement, 1, text, -1, SQLITE_TRANSIENT);
+	assert_int_equal(sqlite3_step(statement), SQLITE_DONE);
+	assert_true(copies_now() >= 1);
+	sqlite3_finalize(statement);
+	sqlite3_close(db);
+	assert_gone(1);
+}
+
+static void json_leaves_nothing_behind(void **state)
+{
+	char text[TEXT_SIZE + 1], *dump;
+	json_t *value;
+
+	write_text(text);
+	value = json_string(text);
+	dump = json_dumps(value, JSON_ENCODE_ANY);
+	assert_true(copies_now() >= 1);
+	free(dump);
+	json_decref(value);
+	assert_gone(1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(freed_block_is_blank, begin),
+		cmocka_unit_test_setup(block_that_moves_leaves_nothing_behind, begin),
+		cmocka_unit_test_setup(stream_leaves_nothing_behind, begin),
+		cmocka_unit_test_setup(database_leaves_nothing_behind, begin),
+		cmocka_unit_test_setup(json_leaves_nothing_behind, begin),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
