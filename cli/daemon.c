@@ -47,6 +47,12 @@ static void on_opened(void *arg, const struct lease *lease, const struct lease_c
 		audit_read(daemon->audit, lease, caller, count);
 }
 
+/* What comes of a file is counted when it is opened. */
+static void on_reused(void *arg, const struct lease *lease, const struct lease_caller *caller)
+{
+	on_opened(arg, lease, caller, 0);
+}
+
 static void on_metrics(void *arg, FILE *to)
 {
 	struct daemon *daemon = arg;
@@ -148,6 +154,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 				.lease = on_lease,
 				.failed = on_failed,
 				.handed_out = on_handed_out,
+				.reused = on_reused,
 				.revocation_failed = on_revocation_failed,
 				.due = on_due,
 				.metrics = on_metrics,

@@ -76,6 +76,8 @@ static void request_succeed(struct request *request)
 		waited |= part->waited;
 		if (part->waited && observer->handed_out)
 			observer->handed_out(observer->arg, part->lease, &request->caller);
+		if (!part->waited && observer->reused)
+			observer->reused(observer->arg, part->lease, &request->caller);
 	}
 	if (waited)
 		request->engine->counters.acquired_made++;

@@ -128,6 +128,8 @@ struct engine_observer {
 		       const struct dsec_error *err);
 	/* A reader was given a lease that had to be made for it (or that it waited for). */
 	void (*handed_out)(void *arg, const struct lease *lease, const struct lease_caller *caller);
+	/* A reader was given a lease that was there. */
+	void (*reused)(void *arg, const struct lease *lease, const struct lease_caller *caller);
 	/* A call of a user's removal has failed; it is tried again. Told the first time and with
 	 * each doubling of the number of failures. */
 	void (*revocation_failed)(void *arg, const struct journal_record *record,

@@ -279,6 +279,7 @@ struct principal {
 	struct lease *lease; /* the published version, or one without its secret; NULL: never active
 			      */
 	int64_t start_at, expire_at;
+	int64_t revoking_at; /* since when it is to be removed, as far as this daemon knows */
 	bool adopted;       /* it comes from an earlier daemon */
 	bool seen;          /* in a list of this daemon's users */
 	bool counted;       /* in n_users */

@@ -333,6 +333,7 @@ void principal_revoke(struct principal *principal, const char *reason)
 	if (was >= PRINCIPAL_REVOKING)
 		return;
 	principal->state = PRINCIPAL_REVOKING;
+	principal->revoking_at = engine_now(engine);
 	snprintf(principal->record.reason, sizeof(principal->record.reason), "%s", reason);
 	timer_disarm(&engine->timers, &principal->timer);
 	timer_disarm(&engine->timers, &principal->due);
