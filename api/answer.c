@@ -32,7 +32,13 @@ void answer_body(struct call *call, unsigned status, const char *type, struct do
 	call->answer.type = type;
 	call->answer.body = *body;
 	*body = (struct download){0};
-	exchange_answered(call);
+	exchange_resume(call);
+}
+
+void answer_stream(struct call *call)
+{
+	call->answer.status = MHD_HTTP_OK;
+	call->answer.type = "text/event-stream";
 }
 
 void answer_text(struct call *call, unsigned status, const char *type, char *text)
@@ -106,13 +112,13 @@ void answer_lease_failure(struct call *call, const struct dsec_error *err)
 }
 
 /* Keyed, so that a name that lies about tells nothing of short values. */
-void answer_etag(struct call *call, const struct download *body)
+void answer_name(const struct api *api, const struct download *body, char to[ANSWER_ETAG_MAX])
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
-	char *to = call->answer.etag;
 
-	if (!HMAC(EVP_sha256(), call->api->etag_key, sizeof(call->api->etag_key),
+	*to = '\0';
+	if (!HMAC(EVP_sha256(), api->etag_key, sizeof(api->etag_key),
 		  (const unsigned char *)body->bytes, body->n, digest, &n))
 		return;
 	*to++ = '"';

@@ -39,11 +39,15 @@ static struct api *api_new(const struct api_options *options)
 	api->clock = options->clock;
 	api->engine = options->engine;
 	api->catalog = catalog_ref(options->catalog);
+	api->token_event = options->token_event;
+	api->token_event_arg = options->token_event_arg;
 	timers_init(&api->timers);
 	list_init(&api->listeners);
 	list_init(&api->clients);
 	list_init(&api->orders);
 	list_init(&api->visitors);
+	list_init(&api->watchers);
+	list_init(&api->shared);
 	table_init(&api->visitors_by_id, random_seed(api->clock));
 	table_init(&api->issued_by_lease, random_seed(api->clock));
 	api->clock->random_bytes(api->clock, api->etag_key, sizeof(api->etag_key));
@@ -63,6 +67,15 @@ static int find_group(struct api *api, const char *name, struct dsec_error *err)
 	return 0;
 }
 
+static int open_listener(struct api *api, const char *address, struct dsec_error *err)
+{
+	const size_t prefix = strlen(CATALOG_UNIX_PREFIX);
+
+	if (strncmp(address, CATALOG_UNIX_PREFIX, prefix) == 0)
+		return listener_open_unix(api, address + prefix, err);
+	return listener_open_tcp(api, address, err);
+}
+
 int api_start(struct api **ret, const struct api_options *options, struct dsec_error *err)
 {
 	struct api *api = api_new(options);
@@ -72,13 +85,20 @@ int api_start(struct api **ret, const struct api_options *options, struct dsec_e
 		r = dsec_error_set(err, DSEC_ERROR_FAULT, "epoll: %s", strerror(errno));
 	if (r == 0)
 		r = find_group(api, api->catalog->api_admin_group, err);
-	if (r == 0)
-		r = listener_open_unix(api, options->socket_path, err);
+	if (r == 0 && options->state_folder)
+		r = tokens_open(&api->tokens, options->state_folder, api->clock, err);
+	for (size_t i = 0; r == 0 && i < api->catalog->n_api_listen; i++)
+		r = open_listener(api, api->catalog->api_listen[i], err);
 	if (r < 0)
 		api_stop(api);
 	else
 		*ret = api;
 	return r;
+}
+
+int api_listen_unix(struct api *api, const char *path, struct dsec_error *err)
+{
+	return listener_open_unix(api, path, err);
 }
 
 void api_reload(struct api *api, struct catalog *catalog)
@@ -90,14 +110,17 @@ void api_reload(struct api *api, struct catalog *catalog)
 	/* A group that was there when the file was checked. */
 	find_group(api, catalog->api_admin_group, &ignored);
 	catalog_unref(last);
+	watch_reload(api);
 }
 
 void api_lease(struct api *api, enum lease_event event, const struct lease *lease)
 {
-	if (event != LEASE_ENDED)
-		return;
-	order_lease_ended(api, lease);
-	issued_remove(api, lease);
+	if (event == LEASE_GONE)
+		return; /* it ended before */
+	if (event == LEASE_ENDED)
+		order_lease_ended(api, lease);
+	issued_lease(api, event, lease);
+	watch_lease(api, event, lease);
 }
 
 int api_fd(const struct api *api)
@@ -159,8 +182,10 @@ struct api *api_stop(struct api *api)
 	list_each (at, &api->listeners)
 		listener_close(container_of(at, struct listener, link));
 	orders_free(api);
+	watch_free(api);
 	issued_free(api);
 	visitors_free(api);
+	tokens_close(api->tokens);
 	table_finish(&api->visitors_by_id);
 	table_finish(&api->issued_by_lease);
 	timers_finish(&api->timers);

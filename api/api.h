@@ -6,7 +6,8 @@
  * or api_deadline_at() to come, and calls api_dispatch(). Anybody may connect; what he may do is
  * decided request by request (asker.c). On a Unix socket the kernel says who is at its other end: a
  * config's `access` decides who may read it, as for the files; root, the daemon's own user and
- * the members of the admin group may do what concerns others.
+ * the members of the admin group may do what concerns others. On TCP everything needs a token,
+ * which is for one config.
  *
  * Doppler's (GET but where it says otherwise; project and config are parameters):
  *   /v3/configs/config/secrets/download    format, name_transformer, secrets,
@@ -16,6 +17,7 @@
  *   /v3/configs/config/secrets/names
  *   POST /v3/configs/config/dynamic_secrets/dynamic_secret/leases
  *   DELETE /v3/configs/config/dynamic_secrets/dynamic_secret/leases/lease
+ *   /v3/configs/config/secrets/watch       server-sent events
  *   /v3/configs/config/ping
  *   /v3/me
  * dsec's:
@@ -23,6 +25,12 @@
  *   DELETE /v3/dsec/leases/ID              revokes it: whoever holds it, or an administrator
  *   POST /v3/dsec/leases/ID/renew          {"ttl_sec":N}: its end moves to N seconds from now, at
  * most to its last possible end
+ *   /v3/dsec/credentials/PROJECT/CONFIG/NAME   the shared lease of a dynamic secret, as AWS's SDKs
+ *                                          ask for container credentials
+ *   /v3/dsec/tokens                        {"tokens":[{"slug":ID,"project":…,"config":…,…}]}
+ *   POST /v3/dsec/tokens                   {"project":…,"config":…,"ttl_sec":N}, the last optional:
+ *                                          {"token":"dp.st.…","slug":ID,…}
+ *   DELETE /v3/dsec/tokens/ID
  *   /metrics
  *
  * Every answer is JSON but for downloads in other formats and metrics, closes its connection, and
@@ -49,6 +57,7 @@
 #define API_SILENT_MS            10000 /* to begin to ask */
 #define API_ASKING_MS            10000 /* to have asked */
 #define API_ANSWERING_MS         60000 /* to be answered, and to take the answer */
+#define API_UNFRAMED_MS          1000  /* from the head of an SDK's revocation to its body */
 #define API_CONNECTION_TIMEOUT_S 10u   /* without a byte, while it asks or is answered */
 
 /* Doppler's clients give up after ten seconds: before that they are told to ask again. */
@@ -56,20 +65,53 @@
 /* For so long a lease that was made for one that was told so waits for him. */
 #define API_PARKED_MS 30000
 
+#define API_PING_MS            15000 /* between two signs of life to one that watches */
+#define API_WATCHERS_MAX       64u
+#define API_WATCHERS_ASKER_MAX 16u /* of one token or one user */
+
 #define API_LEASES_A_MINUTE 60   /* of its own, for one token or one user */
 #define API_VISITORS_MAX    1024 /* of whom it is known how many they had */
 
+/* After a wrong token the answer is held back: so long, and twice as long with each further one of
+ * the same peer. */
+#define API_REFUSAL_MS        INT64_C(250)
+#define API_REFUSAL_DOUBLINGS 4 /* at most */
+#define API_REFUSAL_FORGET_MS 60000
+#define API_REFUSALS_MAX      16u /* of one peer that are held back; one more is told 429 */
+
 struct api;
 
-struct api_options {
-	const char *socket_path; /* of a Unix socket */
-	const struct clock *clock;
-	struct engine *engine;   /* outlives the api */
-	struct catalog *catalog; /* the running configuration */
+/* What happens with tokens, for the audit log. */
+enum api_token_what {
+	API_TOKEN_CREATED,
+	API_TOKEN_REVOKED,
+	API_TOKEN_USED, /* a lease was given to its bearer */
+	API_TOKEN_REFUSED,
 };
 
-/* Listens; a socket file that a dead daemon left behind is taken over, one that answers is not. */
+struct api_token_event {
+	enum api_token_what what;
+	const char *token_id; /* NULL: of no token of ours */
+	const char *peer;     /* "uid:1000", "ip:127.0.0.1" */
+	const struct lease_caller *caller;
+	const struct lease *lease; /* USED */
+};
+
+struct api_options {
+	const struct clock *clock;
+	struct engine *engine;    /* outlives the api */
+	struct catalog *catalog;  /* the running configuration */
+	const char *state_folder; /* of the tokens; NULL: there are none */
+	void (*token_event)(void *arg, const struct api_token_event *event); /* may be NULL */
+	void *token_event_arg;
+};
+
+/* Listens where the catalog says. */
 int api_start(struct api **ret, const struct api_options *options, struct dsec_error *err);
+
+/* Listens on a Unix socket, too. A socket file that a dead daemon left behind is taken over, one
+ * that answers is not. */
+int api_listen_unix(struct api *api, const char *path, struct dsec_error *err);
 
 /* Another configuration is the running one. Where it listens does not change. */
 void api_reload(struct api *api, struct catalog *catalog);

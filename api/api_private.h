@@ -26,6 +26,7 @@
 #include <sys/types.h>
 
 #include "api/api.h"
+#include "api/tokens.h"
 #include "lease/bucket.h"
 #include "lease/catalog.h"
 #include "lease/download.h"
@@ -40,11 +41,15 @@ struct api {
 	const struct clock *clock;
 	struct engine *engine;
 	struct catalog *catalog;
+	struct tokens *tokens; /* NULL: none are kept */
+	void (*token_event)(void *arg, const struct api_token_event *event);
+	void *token_event_arg;
 	bool has_admin_group;
 	gid_t admin_group;
 	int epoll_fd;
 	struct timers timers;
-	struct list listeners, clients, orders, visitors;
+	struct list listeners, clients, orders, visitors, watchers;
+	struct list shared; /* the leases that the files have (watch.c) */
 	size_t n_visitors;
 	struct table visitors_by_id, issued_by_lease;
 	uint64_t last_holder;
@@ -71,10 +76,15 @@ struct listener {
 	struct MHD_Daemon *daemon;
 	bool local; /* a Unix socket */
 	bool tls;
-	char *socket_path; /* its file, to be removed; NULL: none */
+	bool loopback; /* TCP on this machine alone: the Host header is looked at */
+	char host[CATALOG_HOST_MAX], port[8]; /* TCP: as configured */
+	char *socket_path;                    /* its file, to be removed; NULL: none */
 };
 
 int listener_open_unix(struct api *api, const char *path, struct dsec_error *err);
+int listener_open_tcp(struct api *api, const char *address, struct dsec_error *err);
+/* Is this what a client that means us would send as Host? NULL: none was sent. */
+bool listener_is_host(const struct listener *listener, const char *host);
 struct listener *listener_close(struct listener *listener);
 
 /* Clients (door.c). */
@@ -103,7 +113,10 @@ struct client {
 	enum client_state state;
 	struct timer deadline;
 	struct call *call; /* NULL: none (yet) */
-	bool claimed;      /* libmicrohttpd will say when it is over */
+	char *unframed; /* what came behind a request that has no body (unframed.c); NULL: nothing
+			 */
+	size_t n_unframed;
+	bool claimed; /* libmicrohttpd will say when it is over */
 };
 
 void door_arrival(struct source *source, uint32_t events);
@@ -113,8 +126,18 @@ void client_has_asked(struct client *client);
 /* From here on client_gone may be called, once. */
 void client_watch(struct client *client);
 void client_unwatch(struct client *client);
+void client_may_stay(struct client *client); /* however long its answer takes */
 bool client_is_gone(const struct client *client);
 struct client *client_close(struct client *client); /* one that libmicrohttpd does not have */
+
+enum unframed {
+	UNFRAMED_NO,   /* it is no such request, or all of it is there */
+	UNFRAMED_HEAD, /* it may become one */
+	UNFRAMED_BODY, /* it is one, and its body has not come yet */
+};
+
+/* Looks at what a client has said so far; `last`: nothing more is waited for. */
+enum unframed unframed_look(struct client *client, bool last);
 
 /* Who asks (asker.c). */
 
@@ -122,10 +145,15 @@ struct asker {
 	char id[PEER_ID_MAX]; /* "uid:1000", "token:…" */
 	struct lease_caller caller;
 	bool admin;
+	uint64_t token; /* its number; 0: none, it is whom the kernel names */
+	char project[CATALOG_NAME_MAX + 1], config[CATALOG_NAME_MAX + 1]; /* the token's */
 };
 
-/* Says who it is, or answers the call with what is wrong. */
+/* Says who it is; false: the call is answered with what is wrong, or will be. */
 bool asker_identify(struct call *call);
+void asker_token_id(char to[PEER_ID_MAX], const char *token_id);
+void asker_tell(const struct call *call, enum api_token_what what, const char *token_id,
+		const struct lease *lease);
 /* Sets call->config to one that this one may read; false when there is none, and then the call is
  * answered. The names may be NULL. */
 bool asker_find_config(struct call *call, const char *project, const char *config);
@@ -175,12 +203,14 @@ struct call {
 	const struct config *config; /* of the catalog; for routes that are about one */
 
 	struct answer answer;
+	struct timer delay;  /* a refusal that is held back */
 	struct order *order; /* what it waits for; NULL: nothing */
 	order_ready *ready;
 	/* What it was given for itself alone: its own when the answer was written, else revoked. */
 	const struct lease **handed;
 	size_t n_handed;
-	void *detail; /* the handler's, for free() */
+	struct watcher *watcher; /* its answer is a stream of events; NULL: it is not */
+	void *detail;            /* the handler's, for free() */
 };
 
 enum MHD_Result exchange_handle(void *arg, struct MHD_Connection *connection, const char *url,
@@ -188,8 +218,9 @@ enum MHD_Result exchange_handle(void *arg, struct MHD_Connection *connection, co
 				size_t *data_size, void **request_arg);
 void exchange_completed(void *arg, struct MHD_Connection *connection, void **request_arg,
 			enum MHD_RequestTerminationCode code);
-void exchange_answered(struct call *call); /* answer.c calls it */
-void exchange_gone(struct call *call);     /* its client is gone */
+void exchange_suspend(struct call *call);
+void exchange_resume(struct call *call); /* there is something to be sent; for any call */
+void exchange_gone(struct call *call);   /* its client is gone */
 
 /* A parameter of the query, or NULL. */
 const char *call_parameter(const struct call *call, const char *name);
@@ -232,8 +263,9 @@ void answer_error(struct call *call, unsigned status, const char *format, ...)
 void answer_failure(struct call *call, const struct dsec_error *err); /* the engine's */
 /* A lease that could not be had: 502, or 400 for what was asked wrongly. */
 void answer_lease_failure(struct call *call, const struct dsec_error *err);
+void answer_stream(struct call *call); /* 200, and what its watcher has to tell */
 /* Names what the body is: the same name for the same bytes, until the daemon ends. */
-void answer_etag(struct call *call, const struct download *body);
+void answer_name(const struct api *api, const struct download *body, char to[ANSWER_ETAG_MAX]);
 void answer_later(struct call *call, const char *why); /* the status that makes it try again */
 
 /* Visitors (visitor.c): how often somebody may do something. Of those that have not been here for
@@ -244,6 +276,8 @@ struct visitor {
 	struct list link;
 	char id[PEER_ID_MAX];
 	struct bucket leases;
+	unsigned n_refused; /* in a row */
+	int64_t refused_at;
 };
 
 struct visitor *visitor_get(struct api *api, const char *id);
@@ -262,9 +296,22 @@ void orders_free(struct api *api);
 /* Whose leases are (issued.c). */
 
 void issued_add(struct api *api, const struct lease *lease, const char *who);
-void issued_remove(struct api *api, const struct lease *lease);
+void issued_lease(struct api *api, enum lease_event event, const struct lease *lease);
+/* Until when the newest lease that this one has of the config is to be used; DSEC_NEVER: none. */
+int64_t issued_newest_until(const struct api *api, const char *who, const struct config *config);
 bool issued_to(const struct api *api, const char *lease_id, const char *who);
 void issued_free(struct api *api);
+
+/* Who hears that secrets are others (watch.c). */
+
+struct MHD_Response *watch_response(struct call *call);
+void watch_end(struct call *call);
+void watch_issued(struct api *api,
+		  const char *who); /* it has another lease, or another end of one */
+void watch_issued_ended(struct api *api, const char *who, const struct lease *lease);
+void watch_lease(struct api *api, enum lease_event event, const struct lease *lease);
+void watch_reload(struct api *api);
+void watch_free(struct api *api);
 
 /* The routes. */
 
@@ -277,6 +324,11 @@ void route_revoke(struct call *call);
 void route_leases(struct call *call);
 void route_lease_revoke(struct call *call);
 void route_lease_renew(struct call *call);
+void route_tokens(struct call *call);
+void route_token_create(struct call *call);
+void route_token_revoke(struct call *call);
+void route_credentials(struct call *call);
+void route_watch(struct call *call);
 void route_ping(struct call *call);
 void route_me(struct call *call);
 void route_metrics(struct call *call);

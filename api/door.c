@@ -26,6 +26,7 @@ static void forget(struct client *client)
 	list_remove(&client->link);
 	if (client->call)
 		client->call->client = NULL;
+	free(client->unframed);
 	free(client);
 }
 
@@ -99,16 +100,7 @@ static void refuse(struct client *client)
 
 /* Handing over. */
 
-static void too_slow(struct timer *timer)
-{
-	struct client *client = container_of(timer, struct client, deadline);
-
-	/* libmicrohttpd sees the end of what it reads, or that it cannot write, and closes. */
-	if (client->claimed)
-		shutdown(client->fd, SHUT_RDWR);
-	else
-		client_close(client);
-}
+static void too_slow(struct timer *timer);
 
 static void set_deadline(struct client *client, int64_t ms)
 {
@@ -155,6 +147,16 @@ void door_notify(void *arg, struct MHD_Connection *connection, void **socket_con
 	}
 }
 
+static void hear(struct client *client, bool last)
+{
+	enum unframed unframed = unframed_look(client, last);
+
+	if (unframed == UNFRAMED_NO)
+		hand_over(client);
+	else if (unframed == UNFRAMED_BODY)
+		set_deadline(client, API_UNFRAMED_MS);
+}
+
 /* A silent client has said something, or is gone. */
 static void spoken(struct source *source, uint32_t events)
 {
@@ -163,8 +165,28 @@ static void spoken(struct source *source, uint32_t events)
 	ssize_t n = recv(client->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
 
 	if (n > 0)
-		hand_over(client);
+		hear(client, events & EPOLLRDHUP);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		client_close(client);
+}
+
+static bool has_spoken(const struct client *client)
+{
+	char first;
+
+	return recv(client->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void too_slow(struct timer *timer)
+{
+	struct client *client = container_of(timer, struct client, deadline);
+
+	/* libmicrohttpd sees the end of what it reads, or that it cannot write, and closes. */
+	if (client->claimed)
+		shutdown(client->fd, SHUT_RDWR);
+	else if (has_spoken(client))
+		hear(client, true);
+	else
 		client_close(client);
 }
 
@@ -242,6 +264,11 @@ void client_has_asked(struct client *client)
 {
 	client->state = CLIENT_WAITING;
 	set_deadline(client, API_ANSWERING_MS);
+}
+
+void client_may_stay(struct client *client)
+{
+	timer_disarm(&client->api->timers, &client->deadline);
 }
 
 static void left(struct source *source, uint32_t events)

@@ -32,7 +32,7 @@ static void answer_static(struct call *call, const struct wish *wish)
 	struct download body = {0}, none = {0};
 
 	if (download_render_as(&body, call->config, NULL, &wish->choice) == 0)
-		answer_etag(call, &body);
+		answer_name(call->api, &body, call->answer.etag);
 	if (known && call->answer.etag[0] && strcmp(known, call->answer.etag) == 0) {
 		download_finish(&body);
 		answer_body(call, MHD_HTTP_NOT_MODIFIED, type_of(wish->choice.format), &none);

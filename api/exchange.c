@@ -33,6 +33,7 @@ static void call_free(struct call *call)
 	forget_handed(call);
 	download_finish(&call->answer.body);
 	catalog_unref(call->catalog);
+	timer_disarm(&call->api->timers, &call->delay);
 	secret_wipe(call->body, call->size);
 	free(call->body);
 	free(call->detail);
@@ -88,7 +89,7 @@ static struct MHD_Response *take_body(struct answer *answer)
 static enum MHD_Result send_answer(struct call *call)
 {
 	struct answer *answer = &call->answer;
-	struct MHD_Response *response = take_body(answer);
+	struct MHD_Response *response = call->watcher ? watch_response(call) : take_body(answer);
 
 	if (!response)
 		return MHD_NO;
@@ -106,11 +107,30 @@ static enum MHD_Result send_answer(struct call *call)
 	return result;
 }
 
+void exchange_suspend(struct call *call)
+{
+	call->suspended = true;
+	MHD_suspend_connection(call->connection);
+	client_watch(call->client);
+}
+
+void exchange_resume(struct call *call)
+{
+	if (!call->suspended)
+		return;
+	call->suspended = false;
+	client_unwatch(call->client);
+	MHD_resume_connection(call->connection);
+	call->api->resumed = true;
+}
+
 static enum MHD_Result proceed(struct call *call)
 {
 	if (!call->handled) {
 		call->handled = true;
 		client_has_asked(call->client);
+		if (call->n == 0 && call->client->unframed)
+			receive(call, call->client->unframed, call->client->n_unframed);
 		if (call->too_long)
 			answer_error(call, MHD_HTTP_CONTENT_TOO_LARGE,
 				     "a request's body has at most %u bytes", API_BODY_SIZE_MAX);
@@ -122,9 +142,7 @@ static enum MHD_Result proceed(struct call *call)
 		return MHD_NO;
 	if (call->answer.status)
 		return send_answer(call);
-	call->suspended = true;
-	MHD_suspend_connection(call->connection);
-	client_watch(call->client);
+	exchange_suspend(call);
 	return MHD_YES;
 }
 
@@ -161,26 +179,12 @@ enum MHD_Result exchange_handle(void *arg, struct MHD_Connection *connection, co
 	return proceed(call);
 }
 
-static void resume(struct call *call)
-{
-	if (!call->suspended)
-		return;
-	call->suspended = false;
-	client_unwatch(call->client);
-	MHD_resume_connection(call->connection);
-	call->api->resumed = true;
-}
-
-void exchange_answered(struct call *call)
-{
-	resume(call);
-}
-
 void exchange_gone(struct call *call)
 {
 	call->gone = true;
+	timer_disarm(&call->api->timers, &call->delay);
 	order_leave(call);
-	resume(call);
+	exchange_resume(call);
 }
 
 void exchange_completed(void *arg, struct MHD_Connection *connection, void **request_arg,
@@ -194,9 +198,12 @@ void exchange_completed(void *arg, struct MHD_Connection *connection, void **req
 	*request_arg = NULL;
 	client_unwatch(call->client);
 	order_leave(call);
+	watch_end(call);
 	bool sent =
 		code == MHD_REQUEST_TERMINATED_COMPLETED_OK && call->answer.status == MHD_HTTP_OK;
 	for (size_t i = 0; i < call->n_handed; i++) {
+		if (sent && call->asker.token)
+			asker_tell(call, API_TOKEN_USED, call->asker.id, call->handed[i]);
 		if (sent)
 			issued_add(call->api, call->handed[i], call->asker.id);
 		else

@@ -23,11 +23,16 @@ static const struct route {
 	 route_issue},
 	{"DELETE", "/v3/configs/config/dynamic_secrets/dynamic_secret/leases/lease", NEED_NOTHING,
 	 route_revoke},
+	{"GET", "/v3/configs/config/secrets/watch", NEED_CONFIG, route_watch},
 	{"GET", "/v3/configs/config/ping", NEED_NOTHING, route_ping},
 	{"GET", "/v3/me", NEED_NOTHING, route_me},
 	{"GET", "/v3/dsec/leases", NEED_ADMIN, route_leases},
 	{"DELETE", "/v3/dsec/leases/*", NEED_NOTHING, route_lease_revoke},
 	{"POST", "/v3/dsec/leases/*/renew", NEED_NOTHING, route_lease_renew},
+	{"GET", "/v3/dsec/credentials/*/*/*", NEED_NOTHING, route_credentials},
+	{"GET", "/v3/dsec/tokens", NEED_ADMIN, route_tokens},
+	{"POST", "/v3/dsec/tokens", NEED_ADMIN, route_token_create},
+	{"DELETE", "/v3/dsec/tokens/*", NEED_ADMIN, route_token_revoke},
 	{"GET", "/metrics", NEED_NOTHING, route_metrics},
 };
 
@@ -80,6 +85,13 @@ void router_handle(struct call *call)
 {
 	const struct route *route;
 
+	/* A name that some page has made point here says which page it was. */
+	if (!listener_is_host(call->client->listener, call_header(call, MHD_HTTP_HEADER_HOST))) {
+		answer_error(call, MHD_HTTP_MISDIRECTED_REQUEST,
+			     "the Host header names another server: this one is localhost or its "
+			     "address, with its port");
+		return;
+	}
 	if (!asker_identify(call))
 		return;
 	route = find_route(call);

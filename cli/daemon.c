@@ -223,24 +223,23 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 	return 0;
 }
 
-/* The socket of the configuration has to be there. The default one is a convenience: another daemon
- * may have it. */
+/* Where the configuration says it has to be possible to listen. The default socket is a
+ * convenience: another daemon may have it. */
 static int start_api(struct daemon *daemon, struct dsec_error *err)
 {
-	const struct catalog *catalog = daemon->catalog;
-	struct api_options options = {
+	char path[PATH_MAX];
+	const struct api_options options = {
 		.clock = &system_clock,
 		.engine = daemon->engine,
 		.catalog = daemon->catalog,
+		.state_folder = daemon->options.state->folder,
 	};
-	const char *configured = catalog_api_socket(catalog);
-	char path[PATH_MAX];
 	struct dsec_error unusable;
 
-	options.socket_path = configured ? configured : path;
-	if (configured)
-		return api_start(&daemon->api, &options, err);
-	if (paths_socket(path, &unusable) < 0 || api_start(&daemon->api, &options, &unusable) < 0)
+	int r = api_start(&daemon->api, &options, err);
+	if (r < 0 || catalog_api_socket(daemon->catalog))
+		return r;
+	if (paths_socket(path, &unusable) < 0 || api_listen_unix(daemon->api, path, &unusable) < 0)
 		log_line(LOG_NOTICE, "'dsec leases' will not reach this daemon: %s",
 			 unusable.message);
 	return 0;

@@ -128,8 +128,10 @@ void download_json_value(struct download *to, const struct config *config,
 void download_json_secret(struct download *to, const struct secret *secret);
 
 /* .aws/NAME/credentials: a shared credentials file with a [default] profile;
- * .aws/NAME/process.json: what credential_process prints, with Expiration. */
+ * .aws/NAME/process.json: what credential_process prints, with Expiration; and what the URL in
+ * AWS_CONTAINER_CREDENTIALS_FULL_URI answers. */
 int download_aws_credentials(struct download *to, const struct lease *lease);
 int download_aws_process(struct download *to, const struct lease *lease);
+int download_aws_container(struct download *to, const struct lease *lease);
 
 #endif

@@ -405,7 +405,7 @@ int download_aws_credentials(struct download *to, const struct lease *lease)
 	return result(to);
 }
 
-int download_aws_process(struct download *to, const struct lease *lease)
+static void put_aws_key(struct download *to, const struct lease *lease)
 {
 	char expiration[CLOCK_ISO_MAX];
 
@@ -413,12 +413,28 @@ int download_aws_process(struct download *to, const struct lease *lease)
 	clock_iso(expiration, lease->expires_ms);
 	memcpy(strchr(expiration, '.'), "Z", sizeof("Z"));
 
-	put_text(to, "{\"Version\":1,\"AccessKeyId\":\"", escape_raw);
+	put_text(to, "\"AccessKeyId\":\"", escape_raw);
 	put_text(to, lease->access_key_id, escape_json);
 	put_text(to, "\",\"SecretAccessKey\":\"", escape_raw);
 	put_secret(to, lease->secret_access_key, escape_json);
 	put_text(to, "\",\"Expiration\":\"", escape_raw);
 	put_text(to, expiration, escape_raw);
-	put_text(to, "\"}", escape_raw);
+	put_text(to, "\"", escape_raw);
+}
+
+int download_aws_process(struct download *to, const struct lease *lease)
+{
+	put_text(to, "{\"Version\":1,", escape_raw);
+	put_aws_key(to, lease);
+	put_text(to, "}", escape_raw);
+	return result(to);
+}
+
+/* botocore and the SDK for JavaScript insist on a Token; an empty one is none to them. */
+int download_aws_container(struct download *to, const struct lease *lease)
+{
+	put_text(to, "{", escape_raw);
+	put_aws_key(to, lease);
+	put_text(to, ",\"Token\":\"\"}", escape_raw);
 	return result(to);
 }

@@ -115,19 +115,29 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+static int start_at(struct api **ret, struct catalog *catalog, const char *path,
+		    struct dsec_error *err)
+{
+	const struct api_options options = {.clock = &system_clock, .catalog = catalog};
+
+	assert_int_equal(api_start(ret, &options, err), 0);
+	int r = api_listen_unix(*ret, path, err);
+	if (r < 0)
+		*ret = api_stop(*ret);
+	return r;
+}
+
 static int start(void **state)
 {
 	struct served *served = calloc(1, sizeof(*served));
-	struct api_options options = {.clock = &system_clock};
 	struct dsec_error err;
 
 	snprintf(served->folder, sizeof(served->folder), "/tmp/dsec-api-XXXXXX");
 	assert_non_null(mkdtemp(served->folder));
 	assert_int_equal(chmod(served->folder, 0755), 0);
 	snprintf(served->path, sizeof(served->path), "%s/sock", served->folder);
-	options.socket_path = served->path;
-	options.catalog = served->catalog = an_empty_catalog();
-	if (api_start(&served->api, &options, &err) < 0)
+	served->catalog = an_empty_catalog();
+	if (start_at(&served->api, served->catalog, served->path, &err) < 0)
 		fail_msg("%s", err.message);
 	pthread_create(&served->thread, NULL, serve, served);
 	revoked[0] = renewed[0] = '\0';
@@ -307,12 +317,10 @@ static void a_stranger_may_connect_and_gets_nothing(void **state)
 static void a_live_daemons_socket_is_not_taken_over(void **state)
 {
 	const struct served *served = *state;
-	struct api_options options = {
-		.socket_path = served->path, .clock = &system_clock, .catalog = served->catalog};
 	struct api *second = NULL;
 	struct dsec_error err;
 
-	assert_true(api_start(&second, &options, &err) < 0);
+	assert_true(start_at(&second, served->catalog, served->path, &err) < 0);
 	assert_non_null(strstr(err.message, "another daemon listens there"));
 	assert_int_equal(ask(served, "GET", "/v3/dsec/leases", NULL).status, 200);
 }
@@ -331,9 +339,7 @@ static void a_dead_daemons_socket_is_taken_over(void **state)
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	close(fd);
 	struct catalog *catalog = an_empty_catalog();
-	struct api_options options = {
-		.socket_path = path, .clock = &system_clock, .catalog = catalog};
-	assert_int_equal(api_start(&api, &options, &err), 0);
+	assert_int_equal(start_at(&api, catalog, path, &err), 0);
 	api_stop(api);
 	catalog_unref(catalog);
 	rmdir(folder);
@@ -347,10 +353,8 @@ static void a_file_that_is_no_socket_is_left_alone(void **state)
 	int fd = mkstemp(path);
 
 	struct catalog *catalog = an_empty_catalog();
-	struct api_options options = {
-		.socket_path = path, .clock = &system_clock, .catalog = catalog};
 	close(fd);
-	assert_true(api_start(&api, &options, &err) < 0);
+	assert_true(start_at(&api, catalog, path, &err) < 0);
 	catalog_unref(catalog);
 	assert_non_null(strstr(err.message, "this is no socket"));
 	assert_int_equal(unlink(path), 0);

@@ -1,0 +1,126 @@
+/* token_routes.c: the tokens themselves, for administrators. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api_private.h"
+#include "lease/duration.h"
+#include "lease/secret.h"
+
+#define EXAMPLE "{\"project\": …, \"config\": …, \"ttl_sec\": SECONDS or none}"
+
+static bool have_tokens(struct call *call)
+{
+	if (call->api->tokens)
+		return true;
+	answer_error(call, MHD_HTTP_NOT_FOUND, "this daemon keeps no tokens");
+	return false;
+}
+
+void route_tokens(struct call *call)
+{
+	if (have_tokens(call))
+		answer_json(call, MHD_HTTP_OK,
+			    json_pack("{s:o,s:b}", "tokens", tokens_list(call->api->tokens),
+				      "success", 1));
+}
+
+static bool read_ttl(struct call *call, const json_t *body, int64_t *ret_ms)
+{
+	const json_t *ttl = json_object_get(body, "ttl_sec");
+	json_int_t seconds = json_integer_value(ttl);
+
+	*ret_ms = 0;
+	if (!ttl || json_is_null(ttl))
+		return true;
+	if (seconds < 1 || seconds > DURATION_MAX_MS / 1000) {
+		answer_error(call, MHD_HTTP_BAD_REQUEST,
+			     "ttl_sec has to be from 1 to %d, or not there for a token that does "
+			     "not expire",
+			     (int)(DURATION_MAX_MS / 1000));
+		return false;
+	}
+	*ret_ms = seconds * 1000;
+	return true;
+}
+
+/* The token is in this answer and nowhere else: not even in a JSON value on its way. */
+static void answer_created(struct call *call, const struct token *token, const char *text)
+{
+	json_t *json = token_json(token);
+	char *rest = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	struct download body = {.failed = !rest};
+
+	download_text(&body, "{\"token\":\"");
+	download_json_text(&body, text);
+	download_text(&body, "\",\"success\":true,");
+	download_text(&body, rest ? rest + 1 : "");
+	free(rest);
+	json_decref(json);
+	answer_body(call, MHD_HTTP_OK, ANSWER_TYPE_JSON, &body);
+}
+
+static void create(struct call *call, const json_t *body)
+{
+	const char *project = json_string_value(json_object_get(body, "project"));
+	const char *config = json_string_value(json_object_get(body, "config"));
+	char text[TOKEN_TEXT_MAX];
+	const struct token *token;
+	struct dsec_error err;
+	int64_t ttl_ms;
+
+	if (!project || !config || !catalog_config(call->catalog, project, config)) {
+		answer_error(call, MHD_HTTP_NOT_FOUND,
+			     "Could not find requested config '%.128s' of project '%.128s'",
+			     config ? config : "", project ? project : "");
+		return;
+	}
+	if (!read_ttl(call, body, &ttl_ms))
+		return;
+	if (tokens_create(call->api->tokens, project, config, ttl_ms, text, &token, &err) < 0) {
+		answer_failure(call, &err);
+	} else {
+		asker_tell(call, API_TOKEN_CREATED, token->id, NULL);
+		answer_created(call, token, text);
+	}
+	secret_wipe(text, sizeof(text));
+}
+
+void route_token_create(struct call *call)
+{
+	json_t *body = have_tokens(call) ? call_body(call, EXAMPLE) : NULL;
+
+	if (body)
+		create(call, body);
+	json_decref(body);
+}
+
+/* Whoever still waits by that token gets nothing any more. */
+static void end_calls(struct api *api, const char *id)
+{
+	char asker[PEER_ID_MAX];
+
+	asker_token_id(asker, id);
+	list_each (at, &api->clients) {
+		struct call *call = container_of(at, struct client, link)->call;
+
+		if (call && strcmp(call->asker.id, asker) == 0)
+			exchange_gone(call);
+	}
+}
+
+void route_token_revoke(struct call *call)
+{
+	const char *id = call->segments[0];
+	struct dsec_error err;
+
+	if (!have_tokens(call))
+		return;
+	int r = tokens_revoke(call->api->tokens, id, &err);
+	end_calls(call->api, id);
+	if (r < 0) {
+		answer_failure(call, &err);
+		return;
+	}
+	asker_tell(call, API_TOKEN_REVOKED, id, NULL);
+	answer_success(call);
+}
