@@ -45,9 +45,10 @@ static void print_caller(const json_t *caller)
 
 	if (!caller)
 		return;
-	printf("uid %" JSON_INTEGER_FORMAT ", gid %" JSON_INTEGER_FORMAT,
-	       json_integer_value(json_object_get(caller, "uid")),
-	       json_integer_value(json_object_get(caller, "gid")));
+	if (json_object_get(caller, "uid"))
+		printf("uid %" JSON_INTEGER_FORMAT ", gid %" JSON_INTEGER_FORMAT,
+		       json_integer_value(json_object_get(caller, "uid")),
+		       json_integer_value(json_object_get(caller, "gid")));
 	if (json_object_get(caller, "pid"))
 		printf(", pid %" JSON_INTEGER_FORMAT,
 		       json_integer_value(json_object_get(caller, "pid")));
@@ -66,6 +67,8 @@ static void print_rest(const json_t *line)
 		printf("%s", member(line, "reason"));
 	if (*member(line, "what"))
 		printf("%s", member(line, "what"));
+	if (*member(line, "peer"))
+		printf("%s from %s", member(line, "token"), member(line, "peer"));
 	if (json_object_get(line, "count"))
 		printf("%" JSON_INTEGER_FORMAT " times",
 		       json_integer_value(json_object_get(line, "count")));

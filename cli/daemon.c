@@ -53,6 +53,20 @@ static void on_reused(void *arg, const struct lease *lease, const struct lease_c
 	on_opened(arg, lease, caller, 0);
 }
 
+static void on_asked(void *arg, const struct api_token_event *event)
+{
+	static const char *const names[] = {
+		[API_TOKEN_CREATED] = "token_created", [API_TOKEN_REVOKED] = "token_revoked",
+		[API_TOKEN_USED] = "token_used",       [API_TOKEN_REFUSED] = "token_refused",
+		[API_LEASE_REVOKE] = "revoke_asked",   [API_LEASE_RENEW] = "renew_asked",
+	};
+	struct daemon *daemon = arg;
+
+	if (daemon->audit)
+		audit_asked(daemon->audit, names[event->what], event->token_id, event->peer,
+			    event->caller, event->lease, event->lease_id);
+}
+
 static void on_metrics(void *arg, FILE *to)
 {
 	struct daemon *daemon = arg;
@@ -233,6 +247,8 @@ static int start_api(struct daemon *daemon, struct dsec_error *err)
 		.engine = daemon->engine,
 		.catalog = daemon->catalog,
 		.state_folder = daemon->options.state->folder,
+		.token_event = on_asked,
+		.token_event_arg = daemon,
 	};
 	struct dsec_error unusable;
 

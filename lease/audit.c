@@ -84,8 +84,11 @@ void audit_add_caller(struct audit_entry *entry, const struct lease_caller *call
 	const struct who *who = caller->who;
 	json_t *json = json_object();
 
-	audit_add(entry, json, "uid", json_integer(caller->uid));
-	audit_add(entry, json, "gid", json_integer(caller->gid));
+	/* Who comes over the network has none. */
+	if (caller->uid != (uid_t)-1)
+		audit_add(entry, json, "uid", json_integer(caller->uid));
+	if (caller->gid != (gid_t)-1)
+		audit_add(entry, json, "gid", json_integer(caller->gid));
 	if (who) {
 		audit_add(entry, json, "pid", json_integer(who->pid));
 		if (who->started_ms != 0)
@@ -205,6 +208,22 @@ void audit_event(struct audit *audit, const char *event, const char *what,
 		audit_add_caller(&entry, caller);
 	if (err)
 		add_error(&entry, err);
+	audit_end(&entry, audit);
+}
+
+void audit_asked(struct audit *audit, const char *event, const char *token, const char *peer,
+		 const struct lease_caller *caller, const struct lease *lease, const char *lease_id)
+{
+	struct audit_entry entry;
+
+	audit_begin(&entry, audit, event);
+	if (lease)
+		audit_add_lease(&entry, lease);
+	else
+		audit_add_text(&entry, entry.json, "lease_id", lease_id);
+	audit_add_text(&entry, entry.json, "token", token);
+	audit_add_text(&entry, entry.json, "peer", peer);
+	audit_add_caller(&entry, caller);
 	audit_end(&entry, audit);
 }
 

@@ -3,7 +3,7 @@
  * chained to the line before (audit_chain.h). No secret in it.
  *
  * {"n":7,"time":"2022-02-15T17:04:54.782Z","event":…,"project":…,"config":…,"secret":…,
- *  "lease_id":…,"user":…,"access_key_id":…,"expires":…,"reason":…,"count":…,
+ *  "lease_id":…,"user":…,"access_key_id":…,"expires":…,"reason":…,"count":…,"token":…,"peer":…,
  *  "caller":{"uid":…,"gid":…,"pid":…,"started":…,"executable":…,"cgroup":…,"container":…},
  *  "error":{"kind":…,"message":…,"code":…,"request_id":…},"mac":…}
  * Members that do not apply are left out. The events:
@@ -14,6 +14,7 @@
  *                the first time;  reads: how often each of them did, told when its user is gone
  *   failed       a reader was refused
  *   revocation_failed   a call of a user's removal
+ *   token_created, token_revoked, token_used, token_refused, revoke_asked, renew_asked   by the API
  *   started, stopped, reloaded, reload_failed   the daemon
  *   continued    the first line of a further file;  removed: an old file, for `keep`
  *   torn, lost, gap   what is wrong with the log: a line that a crash or a full disk cut, lines
@@ -89,6 +90,12 @@ void audit_read(struct audit *audit, const struct lease *lease, const struct lea
 /* Something that is about no lease. caller and err may be NULL; `what` is whose or which it is. */
 void audit_event(struct audit *audit, const char *event, const char *what,
 		 const struct lease_caller *caller, const struct dsec_error *err);
+
+/* What somebody does by the API. `token`: his, or whose it is about; `peer`: where he comes from.
+ * lease and lease_id may be NULL. */
+void audit_asked(struct audit *audit, const char *event, const char *token, const char *peer,
+		 const struct lease_caller *caller, const struct lease *lease,
+		 const char *lease_id);
 
 unsigned long audit_lost(const struct audit *audit);
 bool audit_writable(const struct audit *audit); /* as far as the last line goes */

@@ -162,9 +162,11 @@ class Who(Case):
         dsec.stop()
         lines = self.lines(dsec)
         self.assertEqual([line["event"] for line in lines],
-                         ["started", "intended", "active", "handed_out", "renewed", "reloaded",
+                         ["started", "intended", "active", "handed_out", "renew_asked", "renewed", "reloaded",
                           "ended", "reads", "gone", "stopped"])
-        self.assertEqual(lines[5]["caller"]["uid"], os.getuid())
+        self.assertEqual(lines[6]["caller"]["uid"], os.getuid())
+        self.assertEqual(lines[4]["lease_id"], lease)
+        self.assertRegex(lines[4]["caller"]["executable"], "dsec$")
         for secret in secrets:
             self.assertNotIn(secret, dsec.audit.read_text())
 
