@@ -8,8 +8,8 @@
 #include <openssl/evp.h>
 
 #include "api/api_private.h"
-#include "lease/secret.h"
 #include "lease/owner.h"
+#include "lease/secret.h"
 
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 #define TOKEN_HOLDERS   (UINT64_C(1) << 40)
