@@ -10,6 +10,7 @@
 #include "aws/classify.h"
 #include "aws/keys.h"
 #include "aws/loop.h"
+#include "aws/trust.h"
 
 #define HTTP_CONNECT_TIMEOUT_MS 10000L
 /* A connection that was idle for longer is not used again: servers close theirs after a minute or
@@ -21,6 +22,7 @@ struct http {
 	CURLM *multi;
 	struct loop *loop;
 	struct timer timer;
+	struct trust trust;
 };
 
 int http_init(struct http *http, struct loop *loop, struct dsec_error *err);

@@ -38,10 +38,11 @@ static bool matches(const struct question *question, const json_t *line)
 
 static void print_caller(const json_t *caller)
 {
-	const char *const texts[] = {member(caller, "executable"),
-				     json_object_get(caller, "container")
-					     ? member(caller, "container")
-					     : member(caller, "cgroup")};
+	const char *const texts[] = {
+		json_object_get(caller, "executable") ? member(caller, "executable")
+						      : member(caller, "command"),
+		json_object_get(caller, "container") ? member(caller, "container")
+						     : member(caller, "cgroup")};
 
 	if (!caller)
 		return;

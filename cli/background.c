@@ -57,19 +57,25 @@ int background_fork(int *ret_status)
 	return -1;
 }
 
+void background_detach(void)
+{
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	log_to_syslog();
+	if (null_fd < 0)
+		return;
+	dup2(null_fd, STDIN_FILENO);
+	dup2(null_fd, STDOUT_FILENO);
+	dup2(null_fd, STDERR_FILENO);
+	close(null_fd);
+}
+
 int background_ready(int ready_fd)
 {
 	int r = 0;
 
 	/* Before the byte: whoever waits for the end of our stderr gets it with the parent's. */
-	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null_fd >= 0) {
-		log_to_syslog();
-		dup2(null_fd, STDIN_FILENO);
-		dup2(null_fd, STDOUT_FILENO);
-		dup2(null_fd, STDERR_FILENO);
-		close(null_fd);
-	}
+	background_detach();
 	if (write(ready_fd, "", 1) != 1)
 		r = -EPIPE; /* SIGPIPE is ignored */
 	close(ready_fd);

@@ -13,7 +13,10 @@
  * end). Call it before any thread or lock exists. */
 int background_fork(int *ret_status);
 
-/* Lets go of the caller's terminal and tells the parent that all is well. 0, or -EPIPE when the
+/* Lets go of the caller's terminal: messages go to the system's log from now on. */
+void background_detach(void);
+
+/* The same, and tells the parent that all is well. 0, or -EPIPE when the
  * parent is gone: whoever started us does not want us any more. Closes the descriptor. */
 int background_ready(int ready_fd);
 

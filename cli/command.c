@@ -9,10 +9,11 @@
 
 /* Above every character, so that no short option can be taken for one of these. */
 #define VALUE_BASE  0x100
-#define COLUMN_MAX  26 /* where an option's help begins at the latest: a line has 80 columns */
+#define COLUMNS     80 /* of a line of help */
+#define COLUMN_MAX  26 /* where an option's help begins at the latest */
 #define SHORT_MAX   8
 #define MEMBER(x)   offsetof(struct options, x)
-#define TRANSFORMER "upper-camel, camel, lower-snake, lower-kebab, tf-var, …"
+#define TRANSFORMER "upper-camel, camel, lower-snake, tf-var, …"
 
 static const struct known {
 	uint64_t bit;
@@ -146,12 +147,52 @@ static int column_of(const struct command *command)
 	return column < COLUMN_MAX ? column : COLUMN_MAX;
 }
 
+/* The paragraph's words in lines that a terminal has room for. */
+static void print_filled(const char *text, size_t n)
+{
+	size_t column = 0;
+
+	for (size_t i = 0; i < n;) {
+		size_t length = strcspn(text + i, " \n");
+		size_t width = table_width(text + i, length);
+
+		if (column > 0 && column + 1 + width > COLUMNS) {
+			putchar('\n');
+			column = 0;
+		} else if (column > 0) {
+			putchar(' ');
+			column++;
+		}
+		printf("%.*s", (int)length, text + i);
+		column += width;
+		i += length + 1;
+	}
+	putchar('\n');
+}
+
+/* Paragraphs are what blank lines are between; one that begins with a blank is printed as it is. */
+static void print_text(const char *text)
+{
+	while (*text) {
+		const char *end = strstr(text, "\n\n");
+		size_t n = end ? (size_t)(end - text) : strlen(text) - 1;
+
+		if (*text == ' ')
+			printf("%.*s\n", (int)n, text);
+		else
+			print_filled(text, n);
+		putchar('\n');
+		text += end ? n + 2 : n + 1;
+	}
+}
+
 void command_print_help(const struct command *command)
 {
 	int column = column_of(command);
 
-	printf("Usage: dsec %s%s%s%s\n\n%s\n", command->name, command->options ? " [OPTION…]" : "",
-	       command->operands[0] ? " " : "", command->operands, command->help);
+	printf("Usage: dsec %s%s%s%s\n\n", command->name, command->options ? " [OPTION…]" : "",
+	       command->operands[0] ? " " : "", command->operands);
+	print_text(command->help);
 	for (size_t i = 0; i < KNOWN; i++) {
 		char left[64];
 

@@ -118,8 +118,9 @@ void command_each_option(const struct command *command,
 			 void *arg);
 
 extern const struct command mount_command, unmount_command, check_command, reload_command;
-extern const struct command status_command, sweep_command, run_command;
+extern const struct command status_command, sweep_command, run_command, upgrade_command;
 extern const struct command audit_command, audit_verify_command;
+extern const struct command worker_command, keeper_command, keeper_layout_command;
 extern const struct command secrets_command, secrets_get_command, secrets_download_command;
 extern const struct command leases_command, leases_revoke_command, leases_renew_command;
 extern const struct command tokens_create_command, tokens_list_command, tokens_revoke_command;

@@ -17,25 +17,34 @@
 #define ARENA_CREDENTIALS (256ul * 1024)
 #define ARENA_FILES       4
 
-int configuration_prepare(const char *file, struct dsec_error *err)
+static bool prepared;
+
+static size_t arena_size(const char *file)
 {
-	static bool made;
 	struct stat st = {0};
 
-	if (made)
-		return 0;
 	if (stat(file, &st) < 0 || st.st_size > (off_t)CATALOG_FILE_SIZE_MAX)
 		st.st_size = 0; /* it will not be read either */
-	/* First of all, since libraries that have allocated cannot be made to wipe. */
+	return ARENA_LEASES * ARENA_A_LEASE + ARENA_CREDENTIALS + ARENA_FILES * (size_t)st.st_size;
+}
+
+/* First of all, since libraries that have allocated cannot be made to wipe. */
+static int prepare_secrets(const char *file, int secret_fd, struct dsec_error *err)
+{
+	if (prepared)
+		return 0;
+
 	int r = aws_global_init(err);
-	if (r < 0)
-		return r;
-	r = secret_arena_init(ARENA_LEASES * ARENA_A_LEASE + ARENA_CREDENTIALS +
-				      ARENA_FILES * (size_t)st.st_size,
-			      err);
 	if (r == 0)
-		made = true;
+		r = secret_fd >= 0 ? secret_arena_init_shared(secret_fd, arena_size(file), err)
+				   : secret_arena_init(arena_size(file), err);
+	prepared = r == 0;
 	return r;
+}
+
+int configuration_prepare_shared(const char *file, int secret_fd, struct dsec_error *err)
+{
+	return prepare_secrets(file, secret_fd, err);
 }
 
 static void log_problems(const struct catalog_problems *problems, const char *file)
@@ -51,6 +60,11 @@ static void log_problems(const struct catalog_problems *problems, const char *fi
 		log_line(LOG_ERR, "%s: and %zu more", file, problems->more);
 }
 
+int configuration_prepare(const char *file, struct dsec_error *err)
+{
+	return prepare_secrets(file, -1, err);
+}
+
 struct catalog *configuration_load(const char *file)
 {
 	_cleanup_free_ struct catalog_problems *problems = alloc_zeroed(1, sizeof(*problems));
@@ -58,7 +72,7 @@ struct catalog *configuration_load(const char *file)
 	struct catalog *catalog = NULL;
 	struct dsec_error err;
 
-	if (configuration_prepare(file, &err) < 0) {
+	if (prepare_secrets(file, -1, &err) < 0) {
 		log_error(LOG_ERR, &err, NULL);
 	} else {
 		catalog_system_init(&system);

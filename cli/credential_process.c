@@ -12,6 +12,7 @@
 #include "cli/source.h"
 #include "cli/values.h"
 #include "lease/alloc.h"
+#include "lease/secret.h"
 
 /* The config's dynamic secrets, from the mount: the only one, or all of them for the error. */
 static int only_secret(char to[VALUES_NAME_MAX], const struct source *source,
@@ -108,10 +109,14 @@ static int from_socket(struct download *ret, const struct source *source, const 
 		return dsec_error_set(err, DSEC_ERROR_NOT_CONFIGURED,
 				      "%s/%s has no dynamic secret %s", source->names.project,
 				      source->names.config, name);
-	ret->bytes = json_dumps(process, JSON_COMPACT);
-	ret->n = ret->size = ret->bytes ? strlen(ret->bytes) : 0;
+	char *printed = json_dumps(process, JSON_COMPACT);
 	json_decref(process);
-	return 0;
+	r = printed ? values_append(ret, printed, strlen(printed)) : -ENOMEM;
+	if (printed)
+		secret_wipe(printed, strlen(printed));
+	free(printed);
+	return r < 0 ? dsec_error_set(err, DSEC_ERROR_NO_SPACE, "no memory for secrets is left")
+		     : 0;
 }
 
 static int run(const struct options *options)

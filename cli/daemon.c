@@ -1,26 +1,28 @@
 #include "cli/daemon.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "cli/background.h"
 #include "cli/command.h"
 #include "cli/daemon_private.h"
+#include "cli/enclose.h"
 #include "cli/left.h"
 #include "cli/log.h"
-#include "cli/notify.h"
 #include "cli/paths.h"
 #include "cli/watchdog.h"
 #include "lease/alloc.h"
 
 enum source {
-	SOURCE_SIGNAL,
+	SOURCE_DOOR,
 	SOURCE_TIMER,
 	SOURCE_FS,
 	SOURCE_AWS,
@@ -30,6 +32,58 @@ enum source {
 };
 
 /* What the engine has to say, to those who want to hear it. */
+
+/* The ledger first: a reader that has the lease is to have it from the next worker too. */
+static void enter_ledger(struct daemon *daemon, enum lease_event event, const struct lease *lease)
+{
+	if (event == LEASE_ENDED) {
+		ledger_leave(daemon->ledger, lease->id);
+		return;
+	}
+	if (event != LEASE_ACTIVE || ledger_enter(daemon->ledger, lease) || daemon->ledger_full)
+		return;
+	daemon->ledger_full = true;
+	log_line(LOG_WARNING,
+		 "more than %d leases live: should dsec's worker die, the secrets of the others "
+		 "die with it",
+		 LEDGER_MAX);
+}
+
+static void on_lease(void *arg, enum lease_event event, const struct lease *lease,
+		     const char *reason)
+{
+	struct daemon *daemon = arg;
+
+	enter_ledger(daemon, event, lease);
+	if (daemon->fs)
+		fs_lease(daemon->fs, event, lease);
+	/* What goes on was told when it began. */
+	if (daemon->audit && !daemon->resuming)
+		audit_lease(daemon->audit, event, lease, reason);
+	if (daemon->api)
+		api_lease(daemon->api, event, lease);
+}
+
+/* Of another user's process the worker sees no executable: the keeper does. The process waits, or
+ * it is seen whether it is still the same. A reference. */
+static struct lease_caller complete(const struct daemon *daemon, const struct lease_caller *caller)
+{
+	struct lease_caller whole = *caller;
+	struct door_who seen;
+	int pidfd;
+
+	if (!caller->who || caller->who->executable ||
+	    door_who(daemon->options.door, caller->who->pid, &seen, &pidfd) < 0) {
+		who_ref(whole.who);
+		return whole;
+	}
+	close(pidfd);
+	if (seen.start_time == caller->who->start)
+		whole.who = who_with(caller->who, seen.executable);
+	else
+		who_ref(whole.who);
+	return whole;
+}
 
 static int on_intended(void *arg, const struct journal_record *record, struct dsec_error *err)
 {
@@ -43,8 +97,11 @@ static void on_opened(void *arg, const struct lease *lease, const struct lease_c
 {
 	struct daemon *daemon = arg;
 
-	if (daemon->audit)
-		audit_read(daemon->audit, lease, caller, count);
+	if (!daemon->audit)
+		return;
+	struct lease_caller whole = complete(daemon, caller);
+	audit_read(daemon->audit, lease, &whole, count);
+	who_unref(whole.who);
 }
 
 /* What comes of a file is counted when it is opened. */
@@ -62,9 +119,12 @@ static void on_asked(void *arg, const struct api_token_event *event)
 	};
 	struct daemon *daemon = arg;
 
-	if (daemon->audit)
-		audit_asked(daemon->audit, names[event->what], event->token_id, event->peer,
-			    event->caller, event->lease, event->lease_id);
+	if (!daemon->audit)
+		return;
+	struct lease_caller whole = complete(daemon, event->caller);
+	audit_asked(daemon->audit, names[event->what], event->token_id, event->peer, &whole,
+		    event->lease, event->lease_id);
+	who_unref(whole.who);
 }
 
 static void on_metrics(void *arg, FILE *to)
@@ -75,34 +135,27 @@ static void on_metrics(void *arg, FILE *to)
 		audit_metrics(daemon->audit, to);
 }
 
-static void on_lease(void *arg, enum lease_event event, const struct lease *lease,
-		     const char *reason)
-{
-	struct daemon *daemon = arg;
-
-	if (daemon->fs)
-		fs_lease(daemon->fs, event, lease);
-	if (daemon->audit)
-		audit_lease(daemon->audit, event, lease, reason);
-	if (daemon->api)
-		api_lease(daemon->api, event, lease);
-}
-
 static void on_failed(void *arg, const struct lease_slot *slot, const struct lease_caller *caller,
 		      const struct dsec_error *err)
 {
 	struct daemon *daemon = arg;
 
-	if (daemon->audit)
-		audit_failed(daemon->audit, slot, caller, err);
+	if (!daemon->audit)
+		return;
+	struct lease_caller whole = complete(daemon, caller);
+	audit_failed(daemon->audit, slot, &whole, err);
+	who_unref(whole.who);
 }
 
 static void on_handed_out(void *arg, const struct lease *lease, const struct lease_caller *caller)
 {
 	struct daemon *daemon = arg;
 
-	if (daemon->audit)
-		audit_handed_out(daemon->audit, lease, caller);
+	if (!daemon->audit)
+		return;
+	struct lease_caller whole = complete(daemon, caller);
+	audit_handed_out(daemon->audit, lease, &whole);
+	who_unref(whole.who);
 }
 
 static void on_revocation_failed(void *arg, const struct journal_record *record,
@@ -154,6 +207,17 @@ static void keep_record(void *arg, const struct journal_record *record)
 	recalled->records[recalled->n++] = *record;
 }
 
+/* With its secret, where an earlier worker has left it. */
+static void recall(struct daemon *daemon, const struct journal_record *record)
+{
+	struct engine_kept kept;
+
+	if (ledger_find(daemon->ledger, record->lease_id, &kept))
+		engine_recall_kept(daemon->engine, record, &kept);
+	else
+		engine_recall(daemon->engine, record);
+}
+
 static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 			struct dsec_error *err)
 {
@@ -175,6 +239,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 				.log = on_log,
 				.arg = daemon,
 			},
+		.last_generation = ledger_last_generation(daemon->ledger),
 		.daemon_id = daemon->options.state->daemon_id,
 	};
 
@@ -182,7 +247,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < recalled->n; i++)
-		engine_recall(daemon->engine, &recalled->records[i]);
+		recall(daemon, &recalled->records[i]);
 	return 0;
 }
 
@@ -208,6 +273,7 @@ static int open_journal(struct daemon *daemon, struct recalled *recalled, bool *
 static int start_fs(struct daemon *daemon, struct dsec_error *err)
 {
 	const struct daemon_options *from = &daemon->options;
+	char text[SANDBOX_TEXT_MAX];
 	struct fs_options options = {
 		.mountpoint = from->mountpoint,
 		.catalog = daemon->catalog,
@@ -215,26 +281,40 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		.version = DSEC_VERSION,
 		.state_folder = from->state->folder,
 		.config_file = from->config_file,
+		.fuse_fd = daemon->fuse_fd,
 		.first_open = FS_FIRST_OPEN_PROBE,
 		.opened = on_opened,
 		.opened_arg = daemon,
-		.first_node_id = 2, /* a mount of our own: nothing used an id on it before */
+		.shared = from->shared,
+		.keeper_pid = from->keeper_pid,
+		.restarts = from->restarts,
+		.sandbox = text,
 	};
-	bool others;
 
-	int r = fs_mount(from->mountpoint, &options.fuse_fd, &others, err);
+	if (daemon->fuse_fd < 0)
+		return 0;
+	sandbox_text(text, from->sandbox);
+	daemon->fuse_fd = -1;
+	return fs_start(&daemon->fs, &options, err);
+}
+
+static int mount(struct daemon *daemon, struct dsec_error *err)
+{
+	int r = door_mount(daemon->options.door, &daemon->fuse_fd);
+
+	if (r == -ENOTCONN)
+		return 0; /* an earlier worker was killed while it ended: see daemon_run */
 	if (r < 0)
-		return r;
-	r = fs_start(&daemon->fs, &options, err);
-	if (r < 0) {
-		struct dsec_error ignored;
-		fs_unmount(from->mountpoint, &ignored);
-		return r;
-	}
-	if (!others)
-		log_line(LOG_NOTICE, "other users cannot see %s (see dsec check)",
-			 from->mountpoint);
-	return 0;
+		err->message[0] = '\0'; /* the keeper has said it */
+	return r;
+}
+
+static void remove_socket(void *arg, const char *path)
+{
+	int r = door_remove(arg, path);
+
+	if (r < 0 && r != -ENOENT)
+		log_line(LOG_WARNING, "%s is left: %s", path, strerror(-r));
 }
 
 /* Where the configuration says it has to be possible to listen. The default socket is a
@@ -244,9 +324,11 @@ static int start_api(struct daemon *daemon, struct dsec_error *err)
 	char path[PATH_MAX];
 	const struct api_options options = {
 		.clock = &system_clock,
-		.engine = daemon->engine,
 		.catalog = daemon->catalog,
 		.state_folder = daemon->options.state->folder,
+		.later = true,
+		.remove = remove_socket,
+		.remove_arg = daemon->options.door,
 		.token_event = on_asked,
 		.token_event_arg = daemon,
 	};
@@ -268,30 +350,20 @@ static int watch(struct daemon *daemon, enum source source, int fd)
 	return epoll_ctl(daemon->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* Before any thread exists, so that all of them inherit the mask and only signal_fd gets them. */
-static int take_signals(struct daemon *daemon, struct dsec_error *err)
+static int open_descriptors(struct daemon *daemon, struct dsec_error *err)
 {
-	sigset_t signals;
-
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGHUP);
-	sigaddset(&signals, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-	daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	daemon->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	daemon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (daemon->signal_fd < 0 || daemon->timer_fd < 0 || daemon->epoll_fd < 0)
+	if (daemon->timer_fd < 0 || daemon->epoll_fd < 0)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "no descriptors: %s", strerror(errno));
 	return 0;
 }
 
 static int watch_all(struct daemon *daemon, struct dsec_error *err)
 {
-	if (watch(daemon, SOURCE_SIGNAL, daemon->signal_fd) < 0 ||
+	if (watch(daemon, SOURCE_DOOR, door_fd(daemon->options.door)) < 0 ||
 	    watch(daemon, SOURCE_TIMER, daemon->timer_fd) < 0 ||
-	    watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0 ||
+	    (daemon->fs && watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0) ||
 	    watch(daemon, SOURCE_AWS, aws_fd(daemon->aws)) < 0 ||
 	    watch(daemon, SOURCE_JOURNAL, journal_sqlite_fd(daemon->journal)) < 0 ||
 	    (daemon->api && watch(daemon, SOURCE_API, api_fd(daemon->api)) < 0))
@@ -304,10 +376,6 @@ static struct daemon *daemon_free(struct daemon *daemon)
 {
 	if (!daemon)
 		return NULL;
-	if (daemon->fs) {
-		struct dsec_error ignored;
-		fs_unmount(daemon->options.mountpoint, &ignored);
-	}
 	daemon->fs = fs_stop(daemon->fs);
 	daemon->api = api_stop(daemon->api);
 	daemon->engine = engine_free(daemon->engine);
@@ -317,39 +385,91 @@ static struct daemon *daemon_free(struct daemon *daemon)
 		audit_event(daemon->audit, "stopped", NULL, NULL, NULL);
 	daemon->audit = audit_close(daemon->audit);
 	daemon->catalog = catalog_unref(daemon->catalog);
-	if (daemon->options.ready_fd >= 0)
-		close(daemon->options.ready_fd);
+	ledger_close(daemon->ledger);
+	if (daemon->fuse_fd >= 0)
+		close(daemon->fuse_fd);
 	if (daemon->epoll_fd >= 0)
 		close(daemon->epoll_fd);
 	if (daemon->timer_fd >= 0)
 		close(daemon->timer_fd);
-	if (daemon->signal_fd >= 0)
-		close(daemon->signal_fd);
 	free(daemon);
 	return NULL;
 }
 
-static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_error *err)
+/* Readers come when all leases that live are known. */
+static void begin(struct daemon *daemon, bool lost)
 {
-	bool lost = false;
+	daemon->resuming = true;
+	engine_start(daemon->engine, lost);
+	daemon->resuming = false;
+	ledger_settle(daemon->ledger);
+	if (daemon->fs)
+		fs_resume(daemon->fs);
+}
 
-	int r = take_signals(daemon, err);
+/* What takes the keeper's user, or is looked for by name. */
+static int open_privileged(struct daemon *daemon, struct dsec_error *err)
+{
+	int r = open_descriptors(daemon, err);
+
 	if (r == 0)
 		r = aws_new(&daemon->aws, &system_clock, err);
 	if (r == 0)
 		r = daemon_audit(daemon, daemon->catalog, err);
 	if (r == 0)
-		r = open_journal(daemon, recalled, &lost, err);
+		r = start_api(daemon, err);
+	if (r == 0)
+		r = mount(daemon, err);
+	return r;
+}
+
+/* What starts threads, and what others have written. */
+static int open_enclosed(struct daemon *daemon, struct recalled *recalled, bool *ret_lost,
+			 struct dsec_error *err)
+{
+	daemon->ledger = ledger_open(&daemon->options.shared->ledger);
+	int r = open_journal(daemon, recalled, ret_lost, err);
 	if (r == 0)
 		r = start_engine(daemon, recalled, err);
-	if (r == 0)
-		r = start_api(daemon, err);
+	if (r == 0 && daemon->api)
+		r = api_serve(daemon->api, daemon->engine, err);
 	if (r == 0)
 		r = start_fs(daemon, err);
 	if (r == 0)
 		r = watch_all(daemon, err);
+	return r;
+}
+
+/* A folder that was given to the worker's user is one in which it may rotate the audit log. */
+static void allow_audit_folder(const struct daemon *daemon)
+{
+	static char folder[PATH_MAX];
+	struct sandbox *sandbox = daemon->options.sandbox;
+	const char *file = daemon->catalog->audit.file;
+	const char *slash = file ? strrchr(file, '/') : NULL;
+	struct stat st;
+
+	if (!slash || slash == file)
+		return;
+	snprintf(folder, sizeof(folder), "%.*s", (int)(slash - file), file);
+	if (stat(folder, &st) == 0 && st.st_uid == sandbox->uid)
+		sandbox_allow(sandbox, folder, SANDBOX_WRITE);
+}
+
+static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_error *err)
+{
+	const struct daemon_options *from = &daemon->options;
+	bool lost = false;
+
+	int r = open_privileged(daemon, err);
 	if (r == 0)
-		engine_start(daemon->engine, lost);
+		allow_audit_folder(daemon);
+	if (r == 0)
+		r = enclose(from->sandbox, from->door, from->state->folder, from->mountpoint, err);
+	if (r == 0)
+		r = open_enclosed(daemon, recalled, &lost, err);
+	if (r == 0)
+		begin(daemon, lost);
 	return r;
 }
 
@@ -363,8 +483,8 @@ int daemon_start(struct daemon **ret, const struct daemon_options *options, stru
 		.options = *options,
 		.catalog = catalog_ref(catalog),
 		.epoll_fd = -1,
-		.signal_fd = -1,
 		.timer_fd = -1,
+		.fuse_fd = -1,
 	};
 	int r = start(daemon, &recalled, err);
 	free(recalled.records);
@@ -377,41 +497,67 @@ int daemon_start(struct daemon **ret, const struct daemon_options *options, stru
 
 /* Serving. */
 
-static void reload_for(struct daemon *daemon, const struct signalfd_siginfo *info)
+static void take_signal(struct daemon *daemon, int number)
 {
-	struct lease_caller caller = {
-		.uid = info->ssi_uid,
-		.gid = (gid_t)-1, /* a signal does not tell */
-		.pid = (pid_t)info->ssi_pid,
-		.who = who_look((pid_t)info->ssi_pid, &system_clock),
-	};
-
-	daemon_reload(daemon, &caller);
-	who_unref(caller.who);
+	switch (number) {
+	case SIGHUP:
+		if (!daemon->ending)
+			daemon_reload(daemon);
+		break;
+	case SIGUSR1:
+		daemon->patient = true;
+		break;
+	case SIGINT:
+	case SIGTERM:
+		if (daemon->ending)
+			daemon->impatient = true;
+		else
+			daemon_end(daemon, number == SIGINT ? "interrupted" : "unmounted");
+		break;
+	}
 }
 
-static void take_signal(struct daemon *daemon)
+/* Another worker goes on: the journal has all that it needs, the keeper's memory the rest. Nothing
+ * is freed, since that would wipe what the other one is to find. */
+static void hand_over(struct daemon *daemon, int status)
 {
-	struct signalfd_siginfo info;
+	if (daemon->ending || !daemon->fs)
+		return;
+	fs_hand_over(daemon->fs);
+	daemon->api = api_stop(daemon->api);
+	daemon->journal = journal_sqlite_close(daemon->journal);
+	daemon->audit = audit_close(daemon->audit);
+	_exit(status);
+}
 
-	while (read(daemon->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		switch (info.ssi_signo) {
-		case SIGHUP:
-			if (!daemon->ending)
-				reload_for(daemon, &info);
-			break;
-		case SIGUSR1:
-			daemon->patient = true;
-			break;
-		case SIGINT:
-		case SIGTERM:
-			if (daemon->ending)
-				daemon->impatient = true;
-			else
-				daemon_end(daemon,
-					   info.ssi_signo == SIGINT ? "interrupted" : "unmounted");
-			break;
-		}
+void daemon_order(struct daemon *daemon, const struct door_message *order)
+{
+	switch (order->kind) {
+	case DOOR_SIGNAL:
+		take_signal(daemon, order->number);
+		break;
+	case DOOR_HAND_OVER:
+		hand_over(daemon, DOOR_HANDED_OVER);
+		break;
+	case DOOR_EXITED:
+		enclose_exited(order);
+		break;
+	case DOOR_NOTICE:
+		if (daemon->fs)
+			fs_notice(daemon->fs, order->text);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Without its keeper it holds a mount that nobody will hold when it is gone. */
+static void take_orders(struct daemon *daemon)
+{
+	door_dispatch(daemon->options.door);
+	if (door_closed(daemon->options.door)) {
+		log_line(LOG_CRIT, "the keeper is gone");
+		_exit(STATUS_FAILED);
 	}
 }
 
@@ -420,8 +566,8 @@ static void take_event(struct daemon *daemon, enum source source)
 	uint64_t expirations;
 
 	switch (source) {
-	case SOURCE_SIGNAL:
-		take_signal(daemon);
+	case SOURCE_DOOR:
+		take_orders(daemon);
 		break;
 	case SOURCE_TIMER:
 		(void)!read(daemon->timer_fd, &expirations, sizeof(expirations));
@@ -460,9 +606,30 @@ static void set_timer(struct daemon *daemon, int64_t at)
 	timerfd_settime(daemon->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL);
 }
 
+/* How often it looks whether resolv.conf and the like have been replaced. */
+#define LOOK_MS 30000
+
+/* What takes the place of a file that it may read it may not read: another worker may. */
+static void look(struct daemon *daemon, int64_t now_at, int64_t *next_at)
+{
+	if (now_at >= daemon->look_at) {
+		daemon->look_at = now_at + LOOK_MS;
+		if (sandbox_outdated(daemon->options.sandbox)) {
+			log_line(LOG_INFO, "files of the system have changed that the worker may "
+					   "not open: another one goes on");
+			hand_over(daemon, DOOR_RENEW);
+		}
+	}
+	if (daemon->look_at < *next_at)
+		*next_at = daemon->look_at;
+}
+
 /* Does what is due. False when the daemon has ended. */
 static bool work(struct daemon *daemon)
 {
+	if (door_waiting(daemon->options.door))
+		take_orders(daemon);
+
 	/* The engine first: what it does may give AWS a nearer deadline. */
 	int64_t next_at = engine_tick(daemon->engine);
 	int64_t aws_at = aws_deadline_at(daemon->aws);
@@ -493,6 +660,8 @@ static bool work(struct daemon *daemon)
 		next_at = watchdog_at;
 	if (daemon->ending && daemon_ended(daemon, now_at, &next_at))
 		return false;
+	if (!daemon->ending)
+		look(daemon, now_at, &next_at);
 	set_timer(daemon, next_at);
 	return true;
 }
@@ -514,23 +683,23 @@ static void serve(struct daemon *daemon)
 
 static void tell_ready(struct daemon *daemon)
 {
+	watchdog_init();
 	if (daemon->audit)
-		audit_event(daemon->audit, "started", "dsec " DSEC_VERSION, NULL, NULL);
-	log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
-		 daemon->options.mountpoint, secret_arena_kind());
-	if (daemon->options.ready_fd >= 0) {
-		int r = background_ready(daemon->options.ready_fd);
-		daemon->options.ready_fd = -1;
-		if (r < 0)
-			daemon_end(daemon, "nobody waits for the mount");
-	}
-	notify_send("READY=1\nMAINPID=%d\nSTATUS=serving %s", (int)getpid(),
-		    daemon->options.mountpoint);
+		audit_event(daemon->audit, daemon->options.restarts > 0 ? "resumed" : "started",
+			    "dsec " DSEC_VERSION, NULL, NULL);
+	if (daemon->fs)
+		log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
+			 daemon->options.mountpoint, secret_arena_kind());
+	if (daemon->options.background)
+		background_detach();
+	door_ready(daemon->options.door);
 }
 
 int daemon_run(struct daemon *daemon)
 {
 	tell_ready(daemon);
+	if (!daemon->fs)
+		daemon_end(daemon, "unmounted");
 	serve(daemon);
 
 	struct engine_left left = engine_left(daemon->engine);

@@ -16,6 +16,7 @@
 #include "lease/catalog.h"
 #include "lease/engine.h"
 #include "lease/journal.h"
+#include "lease/ledger.h"
 
 struct daemon {
 	struct daemon_options options;
@@ -23,15 +24,20 @@ struct daemon {
 	struct aws *aws;
 	struct journal_sqlite *journal;
 	struct audit *audit; /* NULL: none is configured */
+	struct ledger *ledger;
 	struct engine *engine;
 	struct api *api; /* NULL: it has no socket */
 	struct fs *fs;   /* NULL once it has ended */
-	int epoll_fd, signal_fd, timer_fd;
+	int epoll_fd, timer_fd;
+	int fuse_fd; /* -1: the filesystem has it, or nobody */
 
+	bool resuming; /* leases of an earlier worker are being taken up */
+	bool ledger_full;
 	bool ending;
 	bool patient;     /* USR1: end without a time limit */
 	bool impatient;   /* a second TERM or INT: leave now */
 	int64_t end_at;   /* boottime, while ending: when its time is over */
+	int64_t look_at;  /* boottime: when to see next whether the sandbox is outdated */
 	int64_t shown_at; /* boottime, while ending: when progress was shown last */
 };
 
@@ -42,9 +48,8 @@ void daemon_end(struct daemon *daemon, const char *reason);
  * to when this wants to be asked again. */
 bool daemon_ended(struct daemon *daemon, int64_t now_at, int64_t *ret_next_at);
 
-/* Reads the configuration again, since that caller wants it; one that is not usable changes
- * nothing. */
-void daemon_reload(struct daemon *daemon, const struct lease_caller *caller);
+/* Reads the configuration again; one that is not usable changes nothing. */
+void daemon_reload(struct daemon *daemon);
 
 /* Opens, changes or closes the audit log as the catalog wants it. On failure the old one stays. */
 int daemon_audit(struct daemon *daemon, const struct catalog *catalog, struct dsec_error *err);

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "cli/daemon_private.h"
 #include "cli/log.h"
 #include "cli/notify.h"
@@ -20,8 +22,6 @@ static struct engine_left still_left(const struct daemon *daemon)
 
 void daemon_end(struct daemon *daemon, const char *reason)
 {
-	struct dsec_error err;
-
 	if (daemon->ending)
 		return;
 	daemon->ending = true;
@@ -30,8 +30,9 @@ void daemon_end(struct daemon *daemon, const char *reason)
 	notify_send("STOPPING=1\nSTATUS=revoking all leases");
 	/* First the name, so that no reader comes any more; then the engine, which answers those
 	 * that wait; then the thread that brings them the answer. */
-	if (fs_unmount(daemon->options.mountpoint, &err) < 0)
-		log_error(LOG_ERR, &err, NULL);
+	int r = door_unmount(daemon->options.door);
+	if (r < 0)
+		log_line(LOG_ERR, "the keeper does not unmount: %s", strerror(-r));
 	engine_revoke_all(daemon->engine, reason);
 	daemon->fs = fs_stop(daemon->fs);
 	struct engine_left left = still_left(daemon);

@@ -91,7 +91,7 @@ static unsigned next_look(int64_t left)
 static void *watch_file(void *arg)
 {
 	const struct lease_watch *watch = arg;
-	int64_t begin = time(NULL), end, last;
+	int64_t begin = time(NULL), end = 0, last = 0;
 
 	while (first_end(watch, &end, &last) == 0) {
 		int64_t now = time(NULL), left = end - now;

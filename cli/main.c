@@ -3,7 +3,16 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/complete.h"
 #include "cli/harden.h"
+
+/* What dsec runs itself as. Neither listed nor explained. */
+static const struct command *const own_commands[] = {
+	&worker_command,
+	&keeper_command,
+	&keeper_layout_command,
+};
+#define OWN_COMMANDS (sizeof(own_commands) / sizeof(own_commands[0]))
 
 static void print_overview(FILE *to)
 {
@@ -39,6 +48,14 @@ static int no_such_command(const char *word)
 	return STATUS_USAGE;
 }
 
+static const struct command *find_own(const char *word)
+{
+	for (size_t i = 0; i < OWN_COMMANDS; i++)
+		if (strcmp(own_commands[i]->name, word) == 0)
+			return own_commands[i];
+	return NULL;
+}
+
 static int help(int n, char *const *words)
 {
 	size_t matched;
@@ -71,7 +88,13 @@ static int run(int argc, char **argv)
 		puts("dsec " DSEC_VERSION);
 		return STATUS_FINE;
 	}
+	if (strcmp(argv[1], COMPLETE_COMMAND) == 0)
+		return complete((size_t)(argc - 2), argv + 2);
 	const struct command *command = command_find((size_t)(argc - 1), argv + 1, &words);
+	if (!command) {
+		words = 1;
+		command = find_own(argv[1]);
+	}
 	if (!command)
 		return no_such_command(argv[1]);
 	if (!command_parse(command, argc - (int)words, argv + words, &options, &status))

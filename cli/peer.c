@@ -20,8 +20,9 @@
  * strings end. */
 struct found {
 	int error; /* positive errno, or 0 */
-	int pid;
-	char strings[PIPE_BUF - 2 * sizeof(int)]; /* state NUL config NUL */
+	int pid, worker, restarts;
+	char notice[256], sandbox[256];
+	char strings[PIPE_BUF - 4 * sizeof(int) - 512]; /* state NUL config NUL */
 };
 
 static int read_text(int fd, const char *name, char *to, size_t size)
@@ -32,6 +33,13 @@ static int read_text(int fd, const char *name, char *to, size_t size)
 		return errno;
 	to[n] = '\0';
 	return 0;
+}
+
+static int read_number(int fd, const char *name, int otherwise)
+{
+	char text[32];
+
+	return read_text(fd, name, text, sizeof(text)) ? otherwise : (int)strtol(text, NULL, 10);
 }
 
 static void look(const char *mountpoint, struct found *ret)
@@ -55,6 +63,14 @@ static void look(const char *mountpoint, struct found *ret)
 		ret->pid = (int)strtol(pid, NULL, 10);
 		if (ret->pid <= 0)
 			ret->error = EPROTO;
+	}
+	if (!ret->error) { /* an older version's mount does not say */
+		ret->worker = read_number(fd, FS_ATTRIBUTE_WORKER, ret->pid);
+		ret->restarts = read_number(fd, FS_ATTRIBUTE_RESTARTS, 0);
+		if (read_text(fd, FS_ATTRIBUTE_NOTICE, ret->notice, sizeof(ret->notice)))
+			ret->notice[0] = '\0';
+		if (read_text(fd, FS_ATTRIBUTE_SANDBOX, ret->sandbox, sizeof(ret->sandbox)))
+			ret->sandbox[0] = '\0';
 	}
 	close(fd);
 }
@@ -113,7 +129,13 @@ int peer_look(const char *mountpoint, struct peer *ret, struct dsec_error *err)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "%s does not say who serves it",
 				      mountpoint);
 	}
-	peer.pid = found.pid;
+	peer = (struct peer){
+		.pid = found.pid,
+		.worker = found.worker,
+		.restarts = (unsigned)found.restarts,
+	};
+	snprintf(peer.notice, sizeof(peer.notice), "%s", found.notice);
+	snprintf(peer.sandbox, sizeof(peer.sandbox), "%s", found.sandbox);
 	snprintf(peer.state, sizeof(peer.state), "%s", found.strings);
 	snprintf(peer.config, sizeof(peer.config), "%s", found.strings + strlen(found.strings) + 1);
 	*ret = peer;

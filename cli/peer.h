@@ -12,8 +12,12 @@
 #define PEER_TIMEOUT_MS 5000 /* a daemon that does not answer for so long is hanging */
 
 struct peer {
-	pid_t pid;
-	char state[PATH_MAX];  /* its state folder */
+	pid_t pid;    /* the keeper: whom to signal, and whose end is the daemon's */
+	pid_t worker; /* who serves at present */
+	unsigned restarts;
+	char notice[256];     /* what the keeper said last that nobody else was told; "": nothing */
+	char sandbox[256];    /* what the worker has given up; "": it does not say */
+	char state[PATH_MAX]; /* its state folder */
 	char config[PATH_MAX]; /* its configuration */
 };
 

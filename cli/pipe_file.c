@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lease/alloc.h"
 #include "lease/secret.h"
 
 static int settle(struct pipe_file *file, const char *path, struct dsec_error *err)
@@ -31,25 +32,41 @@ static int settle(struct pipe_file *file, const char *path, struct dsec_error *e
 	return 0;
 }
 
-int pipe_file_make(struct pipe_file *ret, const char *path, struct download *text,
+static int cannot(const struct pipe_file *file, int number, struct dsec_error *err)
+{
+	const char *hint =
+		number == EEXIST ? ": another dsec run may use it; remove it if none does" : "";
+
+	return dsec_error_set(err, DSEC_ERROR_INVALID, "--mount: %s: %s%s", file->path,
+			      strerror(number), hint);
+}
+
+int pipe_file_check(const char *path, struct dsec_error *err)
+{
+	struct pipe_file file = {0};
+	struct stat found;
+
+	int r = settle(&file, path, err);
+	if (r < 0)
+		return r;
+	return lstat(file.path, &found) == 0 ? cannot(&file, EEXIST, err) : 0;
+}
+
+int pipe_file_make(struct pipe_file *ret, const char *path, const struct download *text,
 		   unsigned long max_reads, struct dsec_error *err)
 {
 	int r = settle(ret, path, err);
 
-	if (r < 0)
-		return r;
-	if (mkfifo(ret->path, 0600) < 0) {
-		const char *hint = errno == EEXIST ? ": another dsec run may use it; remove it if "
-						     "none does"
-						   : "";
-		r = dsec_error_set(err, DSEC_ERROR_INVALID, "--mount: %s: %s%s", ret->path,
-				   strerror(errno), hint);
+	if (r == 0 && mkfifo(ret->path, 0600) < 0)
+		r = cannot(ret, errno, err);
+	if (r < 0) {
 		ret->path[0] = '\0';
 		return r;
 	}
 	ret->max_reads = max_reads;
-	ret->text = *text;
-	*text = (struct download){0};
+	ret->text = alloc_zeroed(text->n + 1, 1);
+	ret->n = text->n;
+	memcpy(ret->text, text->bytes, text->n);
 	pthread_mutex_init(&ret->lock, NULL);
 	return 0;
 }
@@ -95,7 +112,7 @@ static void *serve(void *arg)
 		if (fd < 0)
 			break;
 		more = replace(file, file->max_reads > 0 && n >= file->max_reads);
-		write_all(fd, file->text.bytes, file->text.n);
+		write_all(fd, file->text, file->n);
 		close(fd);
 	}
 	return NULL;
@@ -109,6 +126,14 @@ void pipe_file_serve(struct pipe_file *file)
 		pthread_detach(thread);
 }
 
+void pipe_file_forget(struct pipe_file *file)
+{
+	secret_wipe(file->text, file->n);
+	free(file->text);
+	file->text = NULL;
+	file->n = 0;
+}
+
 void pipe_file_remove(struct pipe_file *file)
 {
 	if (!file->path[0])
@@ -117,5 +142,6 @@ void pipe_file_remove(struct pipe_file *file)
 	if (!file->removed)
 		unlink(file->path);
 	file->removed = true;
+	unlink(file->next); /* of a holder that was killed */
 	pthread_mutex_unlock(&file->lock);
 }

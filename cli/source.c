@@ -1,5 +1,6 @@
 #include "cli/source.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -67,7 +68,7 @@ int source_find(struct source *ret, const struct options *options, struct dsec_e
 		return r;
 	if (!options->socket) {
 		r = mounted_find(&source.mounted, &source.names, options->tree, err);
-		if (r < 0 && r != -ENOENT)
+		if (r < 0 && r != -ENODEV)
 			return r;
 		source.is_mounted = r == 0;
 	}
@@ -130,10 +131,6 @@ static int folder_of(char to[PATH_MAX], const struct source *source,
 	if (n >= PATH_MAX)
 		return dsec_error_set(err, DSEC_ERROR_INVALID, "the path of %s/%s is too long",
 				      source->names.project, source->names.config);
-	if (choice->own && mounted->above[0] && access(to, F_OK) < 0 && errno == ENOENT) {
-		const struct source_choice shared = {.ttl_ms = choice->ttl_ms}; /* TEMPORARY */
-		return folder_of(to, source, &shared, err);
-	}
 	return 0;
 }
 
@@ -376,6 +373,79 @@ static void note_ids_of(struct source_lease *lease, const json_t *values)
 	}
 }
 
+/* Listing. */
+
+static bool is_key_of(const char *key, const char *secret)
+{
+	size_t n = strlen(secret);
+
+	if (strncmp(key, secret, n) != 0 || key[n] != '_')
+		return false;
+	for (int i = 0; i < PROPERTIES; i++)
+		if (strcmp(key + n + 1, download_property_suffix((enum download_property)i)) == 0)
+			return true;
+	return false;
+}
+
+static void list_key(FILE *to, const char *key, const char *except)
+{
+	if (key && catalog_key_valid(key) && !is_key_of(key, except))
+		fprintf(to, "%s,", key);
+}
+
+static int list_mounted(FILE *to, const struct source *source, const char *except,
+			struct dsec_error *err)
+{
+	DIR *folder = opendir(source->mounted.folder);
+	const struct dirent *entry;
+
+	if (!folder)
+		return explain(source, &(struct source_choice){0}, errno, err);
+	while ((entry = readdir(folder)))
+		list_key(to, entry->d_name, except);
+	closedir(folder);
+	return 0;
+}
+
+static int list_socket(FILE *to, const struct source *source, const char *except,
+		       struct dsec_error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[512];
+	const json_t *name;
+	size_t i;
+
+	snprintf(path, sizeof(path),
+		 "/v3/configs/config/secrets/names?project=%s&config=%s"
+		 "&include_dynamic_secrets=true",
+		 source->names.project, source->names.config);
+	int r = client_ask(source->socket, "GET", path, NULL, &text, err);
+	if (r < 0)
+		return r;
+	json_t *root = json_loads(text, 0, NULL);
+	json_array_foreach(json_object_get(root, "names"), i, name)
+		list_key(to, json_string_value(name), except);
+	json_decref(root);
+	return 0;
+}
+
+int source_keys(char **ret, const struct source *source, const char *except, struct dsec_error *err)
+{
+	size_t size;
+	char *list = NULL;
+	FILE *to = open_memstream(&list, &size);
+
+	int r = source->is_mounted ? list_mounted(to, source, except, err)
+				   : list_socket(to, source, except, err);
+	fclose(to);
+	if (r < 0) {
+		free(list);
+		return r;
+	}
+	*ret = list;
+	return 0;
+}
+
 /* Getting. */
 
 static int as_json(json_t **ret, const struct source *source, const struct download *text,
@@ -426,9 +496,8 @@ static int get_as_it_is(struct download *ret, struct source_lease *lease,
 	int r = ask_socket(&answer, source, choice, choice->download.format, err);
 	if (r < 0)
 		return r;
-	ret->bytes = answer.text;
-	ret->n = ret->size = answer.n;
-	answer.text = NULL;
+	if (values_append(ret, answer.text ? answer.text : "", answer.n) < 0)
+		return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "no memory for secrets is left");
 	return 0;
 }
 

@@ -95,6 +95,12 @@ static int run(const struct options *options)
 	file_first_line(path, version, sizeof(version));
 	printf("%s is served by dsec %s, pid %d\nconfiguration %s\nstate folder %s\n", mountpoint,
 	       version, (int)peer.pid, peer.config, peer.state);
+	printf("worker %d, started again %u time%s\n", (int)peer.worker, peer.restarts,
+	       peer.restarts == 1 ? "" : "s");
+	if (peer.sandbox[0])
+		printf("the worker is %s\n", peer.sandbox);
+	if (peer.notice[0])
+		printf("not upgraded: %s\n", peer.notice);
 	print_all(mountpoint);
 	return STATUS_FINE;
 }

@@ -8,29 +8,42 @@
 
 #include "lease/alloc.h"
 #include "lease/json_text.h"
+#include "lease/scratch.h"
 #include "lease/secret.h"
 
 #define READ_SIZE_MIN 4096
 #define ARENA_A_VALUE 64 /* what a secret takes besides its bytes, generously */
 
-static void grow(struct download *text)
+static bool grow(struct download *text)
 {
 	size_t size = text->size ? 2 * text->size : READ_SIZE_MIN;
-	char *bytes = alloc_zeroed(size, 1);
+	char *bytes = scratch_new(&size);
 
-	if (text->bytes)
+	if (!bytes)
+		return false;
+	if (text->n > 0)
 		memcpy(bytes, text->bytes, text->n);
-	secret_wipe(text->bytes, text->size);
-	free(text->bytes);
+	scratch_free(text->bytes, text->size);
 	text->bytes = bytes;
 	text->size = size;
+	return true;
+}
+
+int values_append(struct download *to, const char *bytes, size_t n)
+{
+	while (n > to->size - to->n)
+		if (!grow(to))
+			return -ENOMEM;
+	memcpy(to->bytes + to->n, bytes, n);
+	to->n += n;
+	return 0;
 }
 
 int values_read(int fd, struct download *ret)
 {
 	while (true) {
-		if (ret->n == ret->size)
-			grow(ret);
+		if (ret->n == ret->size && !grow(ret))
+			return -ENOMEM;
 		ssize_t got = read(fd, ret->bytes + ret->n, ret->size - ret->n);
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -118,11 +131,27 @@ static const char *value_of(const json_t *values, const char *name)
 	return text ? text : "";
 }
 
+/* Without the blanks that a person may have put between the names; NULL stays NULL. */
+static char *plain_list(const char *list)
+{
+	char name[VALUES_NAME_MAX];
+	size_t n = 0;
+
+	if (!list)
+		return NULL;
+	size_t size = strlen(list) + 2;
+	char *to = alloc_zeroed(size, 1);
+	while (values_next_name(&list, name))
+		n += (size_t)snprintf(to + n, size - n, "%s%s", n > 0 ? "," : "", name);
+	return to;
+}
+
 int values_render(struct download *ret, const json_t *values, const struct download_choice *choice,
 		  struct dsec_error *err)
 {
 	struct static_secret *statics =
 		alloc_zeroed(json_object_size(values) + 1, sizeof(*statics));
+	_cleanup_free_ char *only = plain_list(choice->only);
 	struct download_choice all = *choice;
 	struct config config = {
 		.project = value_of(values, "DOPPLER_PROJECT"),
@@ -134,6 +163,7 @@ int values_render(struct download *ret, const json_t *values, const struct downl
 	/* Where only some of the three are there, the choice names those. */
 	all.fixed = config.project[0] || config.name[0] || config.environment[0];
 	all.dynamics = false;
+	all.only = only;
 	int r = prepare_arena(values, err);
 	if (r == 0)
 		r = collect(statics, &config.n_statics, values, err);

@@ -15,6 +15,9 @@
 #include "lease/download.h"
 #include "lease/error.h"
 
+/* Adds bytes to a buffer; -ENOMEM where there is no more memory for secrets. */
+int values_append(struct download *to, const char *bytes, size_t n);
+
 /* Reads all of an open file into an empty buffer. 0 or a negative errno; -EFBIG beyond
  * DOWNLOAD_SIZE_MAX. */
 int values_read(int fd, struct download *ret);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "fs/fs_private.h"
 #include "lease/clock.h"
@@ -38,6 +39,14 @@ static int root_value(const struct files *files, const char *name, char *to)
 		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%s", files->state_folder);
 	if (strcmp(name, FS_ATTRIBUTE_CONFIG) == 0)
 		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%s", files->config_file);
+	if (strcmp(name, FS_ATTRIBUTE_WORKER) == 0)
+		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%d", (int)getpid());
+	if (strcmp(name, FS_ATTRIBUTE_RESTARTS) == 0)
+		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%u", files->restarts);
+	if (strcmp(name, FS_ATTRIBUTE_SANDBOX) == 0 && files->sandbox)
+		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%s", files->sandbox);
+	if (strcmp(name, FS_ATTRIBUTE_NOTICE) == 0 && files->notice)
+		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%s", files->notice);
 	return -ENODATA;
 }
 
@@ -100,8 +109,9 @@ void files_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size
 
 void files_listxattr(fuse_req_t req, fuse_ino_t id, size_t size)
 {
-	static const char of_root[] =
-		FS_ATTRIBUTE_PID "\0" FS_ATTRIBUTE_STATE "\0" FS_ATTRIBUTE_CONFIG;
+	static const char of_root[] = FS_ATTRIBUTE_PID
+		"\0" FS_ATTRIBUTE_STATE "\0" FS_ATTRIBUTE_CONFIG "\0" FS_ATTRIBUTE_WORKER
+		"\0" FS_ATTRIBUTE_RESTARTS "\0" FS_ATTRIBUTE_SANDBOX;
 	static const char of_leased[] = ATTRIBUTE_LEASE_ID "\0" ATTRIBUTE_EXPIRES;
 	const struct node *node = node_of(req, id);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fs/fs_private.h"
+#include "fs/watch.h"
 #include "lease/alloc.h"
 
 /* How long INIT may take to come: it is there when the mount is. */
@@ -19,7 +20,10 @@
 struct fs {
 	struct files files; /* the file thread's, but for its queues and its session's descriptor */
 	pthread_t thread;
+	struct shared *own_shared; /* NULL: it is another's */
+	char *mountpoint;
 	bool running, started, ended;
+	bool resumed; /* it waits for fs_resume, or has had it */
 	int start_error;
 	const struct clock *clock;
 	char *version;
@@ -28,6 +32,7 @@ struct fs {
 	struct list early;     /* what was asked before that */
 	struct table pending;  /* by their number */
 	struct list all_pending;
+	struct watches watches;
 	enum fs_first_open first_open;
 	uint64_t n_counted; /* of files.n_cached: the engine knows of them */
 	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,
@@ -178,6 +183,43 @@ static void report(struct fs *fs, struct message *message)
 	message_send(&fs->files.inbox, message);
 }
 
+static void watch(struct fs *fs, const struct message *message)
+{
+	lease_holder holder = message->holders[0];
+
+	if (holder >> 56 == HOLDER_PROCESS)
+		watch_process(&fs->watches, holder, &message->watched);
+	else if (message->namespace)
+		watch_namespace(&fs->watches, holder, message->watched.pid, message->namespace);
+	else if (message->text)
+		watch_cgroup(&fs->watches, holder, message->text, message->unified);
+	/* Else it is a cgroup that is not to be seen from here: its leases end at their TTL. */
+}
+
+static void holder_ended(void *arg, lease_holder holder)
+{
+	struct fs *fs = arg;
+	struct message *message = message_new(MESSAGE_HOLDER_ENDED, 0);
+
+	message->holders[0] = holder;
+	message_send(&fs->files.inbox, message);
+	engine_end_holder(fs->engine, holder,
+			  holder >> 56 == HOLDER_PROCESS ? "its process has ended"
+							 : "its container has ended");
+}
+
+static void refused(struct fs *fs, const struct message *message)
+{
+	const struct entry *entry = message->entry;
+	struct dsec_error err;
+
+	dsec_error_set(&err,
+		       message->error == EACCES ? DSEC_ERROR_NOT_ALLOWED : DSEC_ERROR_THROTTLED,
+		       "a reader was refused: %s", message->text);
+	engine_refused(fs->engine, entry->config->project, entry->config->name, entry->secrets,
+		       &message->caller, &err);
+}
+
 /* Refused when it has ended or is being renewed already: then there is nothing to do. */
 static void renew(struct fs *fs, const struct lease *lease)
 {
@@ -226,6 +268,12 @@ static void handle(struct fs *fs, struct message *message)
 	case MESSAGE_ABANDON:
 		abandon(fs, message);
 		break;
+	case MESSAGE_WATCH:
+		watch(fs, message);
+		break;
+	case MESSAGE_REFUSED:
+		refused(fs, message);
+		break;
 	case MESSAGE_LET_GO:
 		engine_end_holder(fs->engine, message->holders[0], message->text);
 		break;
@@ -260,7 +308,8 @@ static bool needs_engine(const struct message *message)
 {
 	return message->kind == MESSAGE_REPORT || message->kind == MESSAGE_ACQUIRE ||
 	       message->kind == MESSAGE_ABANDON || message->kind == MESSAGE_HELD ||
-	       message->kind == MESSAGE_LET_GO;
+	       message->kind == MESSAGE_LET_GO || message->kind == MESSAGE_WATCH ||
+	       message->kind == MESSAGE_REFUSED;
 }
 
 static void take_messages(struct fs *fs)
@@ -293,12 +342,18 @@ void fs_dispatch(struct fs *fs, struct engine *engine)
 		handle(fs, early->message);
 		free(early);
 	}
-	take_messages(fs);
+	/* What a holder has asked for before its end is heard before its end; and some are found to
+	 * have ended while that is done. */
+	watch_collect(&fs->watches);
+	do {
+		take_messages(fs);
+		watch_tell(&fs->watches, holder_ended, fs);
+	} while (watch_has_ended(&fs->watches));
 }
 
 int fs_fd(const struct fs *fs)
 {
-	return fs->files.outbox.fd;
+	return fs->watches.fd;
 }
 
 bool fs_ended(const struct fs *fs)
@@ -334,8 +389,7 @@ void fs_reload(struct fs *fs, struct catalog *catalog)
 {
 	struct tree *tree;
 
-	if (tree_new(&tree, catalog, fs->version, fs->clock->calendar_ms(fs->clock), fs->tree,
-		     NULL) < 0)
+	if (tree_new(&tree, catalog, fs->version, fs->clock->calendar_ms(fs->clock), NULL) < 0)
 		abort(); /* memory is short: see alloc.h */
 
 	struct message *message = message_new(MESSAGE_TREE, 0);
@@ -382,27 +436,45 @@ static int wait_started(struct fs *fs, struct dsec_error *err)
 	return 0;
 }
 
-static void choose_first_open(struct fs *fs, const struct fs_options *options)
+static void choose_first_open(struct fs *fs)
 {
-	fs->first_open = options->first_open == FS_FIRST_OPEN_PROBE
-				 ? probe_mount(options->mountpoint)
-				 : options->first_open;
+	struct shared *shared = fs->files.shared;
+	struct message *message;
 
-	struct message *message = message_new(MESSAGE_CHOSEN, 0);
+	if (fs->first_open == FS_FIRST_OPEN_PROBE)
+		fs->first_open = (enum fs_first_open)atomic_load(&shared->first_open);
+	if (fs->first_open == FS_FIRST_OPEN_PROBE)
+		fs->first_open = probe_mount(fs->mountpoint);
+	atomic_store(&shared->first_open, (uint32_t)fs->first_open);
+	message = message_new(MESSAGE_CHOSEN, 0);
 	message->first_open = fs->first_open;
 	message_send(&fs->files.inbox, message);
 }
 
-/* Queues and session: what can fail. */
-static int open_files(struct files *files, int fuse_fd, struct dsec_error *err)
+static int take_shared(struct fs *fs, const struct fs_options *options, struct dsec_error *err)
 {
+	fs->files.shared = options->shared;
+	if (options->shared)
+		return 0;
+
+	int r = shared_map_private(&fs->own_shared, err);
+	fs->files.shared = fs->own_shared;
+	return r;
+}
+
+/* Queues and session: what can fail. */
+static int open_files(struct fs *fs, int fuse_fd, struct dsec_error *err)
+{
+	struct files *files = &fs->files;
 	int r = queue_init(&files->inbox);
 
 	if (r == 0)
 		r = queue_init(&files->outbox);
+	if (r == 0)
+		r = watches_init(&fs->watches, files->outbox.fd);
 	if (r < 0) {
 		close(fuse_fd);
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "eventfd: %s", strerror(-r));
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "no descriptors: %s", strerror(-r));
 	}
 	return session_open(files, fuse_fd, err);
 }
@@ -438,8 +510,11 @@ static struct fs *fs_free(struct fs *fs)
 	session_close(&fs->files);
 	free_queue(&fs->files.inbox);
 	free_queue(&fs->files.outbox);
+	watches_finish(&fs->watches);
 	tree_unref(fs->tree);
 	table_finish(&fs->pending);
+	shared_unmap(fs->own_shared);
+	free(fs->mountpoint);
 	free(fs->version);
 	free(fs);
 	return NULL;
@@ -449,7 +524,12 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 {
 	struct fs *fs = alloc_zeroed(1, sizeof(*fs));
 
+	fs->watches.fd = fs->watches.inotify_fd = fs->watches.timer_fd = -1;
+	list_init(&fs->watches.all);
+	list_init(&fs->watches.ended);
 	fs->clock = options->clock;
+	fs->first_open = options->first_open;
+	fs->mountpoint = alloc_copy(options->mountpoint);
 	fs->version = alloc_copy(options->version);
 	fs->opened = options->opened;
 	fs->opened_arg = options->opened_arg;
@@ -458,12 +538,15 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	list_init(&fs->all_pending);
 	table_init(&fs->pending, 0);
 
-	int r = open_files(&fs->files, options->fuse_fd, err);
+	int r = open_files(fs, options->fuse_fd, err);
+	if (r == 0)
+		r = take_shared(fs, options, err);
 	if (r == 0)
 		r = tree_new(&fs->tree, options->catalog, options->version,
-			     options->clock->calendar_ms(options->clock), NULL, err);
+			     options->clock->calendar_ms(options->clock), err);
 	if (r == 0) {
 		files_init(&fs->files, options, tree_ref(fs->tree));
+		fs->resumed = fs->files.held;
 		r = start_thread(fs, err);
 	}
 	if (r == 0)
@@ -472,7 +555,8 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 		fs_stop(fs);
 		return r;
 	}
-	choose_first_open(fs, options);
+	if (!fs->resumed)
+		choose_first_open(fs);
 	*ret = fs;
 	return 0;
 }
@@ -491,6 +575,30 @@ static void take_last_opened(struct fs *fs)
 		message_free(message);
 		item = next;
 	}
+}
+
+void fs_resume(struct fs *fs)
+{
+	if (!fs->resumed)
+		return;
+	message_send(&fs->files.inbox, message_new(MESSAGE_RESUME, 0));
+	choose_first_open(fs);
+}
+
+void fs_hand_over(struct fs *fs)
+{
+	message_send(&fs->files.inbox, message_new(MESSAGE_HAND_OVER, 0));
+	pthread_join(fs->thread, NULL);
+	fs->running = false;
+	take_last_opened(fs);
+}
+
+void fs_notice(struct fs *fs, const char *text)
+{
+	struct message *message = message_new(MESSAGE_NOTICE, 0);
+
+	message->text = alloc_copy(text);
+	message_send(&fs->files.inbox, message);
 }
 
 struct fs *fs_stop(struct fs *fs)

@@ -7,8 +7,7 @@
  * to the same node (/proc/PID/fd/N, a bind mount of the file) opens it again; then they share the
  * lease, if they are the same user.
  *
- * The holder's number is the node's id, which is never used twice in the life of the mount. Whether
- * an opener has its answer is known for sure: an OPEN is either answered and RELEASEd, or
+ * Whether an opener has its answer is known for sure: an OPEN is either answered and RELEASEd, or
  * interrupted.
  */
 #include <errno.h>
@@ -23,14 +22,14 @@ void fresh_look_up(struct files *files, fuse_req_t req, const struct node *folde
 		.kind = NODE_UNLEASED,
 		.entry = entry,
 		.ttl_ms = node_file_ttl(entry, folder->ttl_ms),
-		.holder = lease_holder_of(HOLDER_OPEN, files->nodes.next_id),
+		.holder = lease_holder_of(HOLDER_OPEN, shared_take_holder(files->shared)),
 		.fresh = true,
 	};
 
 	reply_entry(files, req, nodes_get(&files->nodes, &key), 0);
 }
 
-int fresh_may_open(const struct files *files, struct node *node, uid_t uid)
+int fresh_may_open(const struct files *files, struct node *node, uid_t uid, struct viewer *ret)
 {
 	bool taken = node->opens > 0 || !list_empty(&node->waiters);
 
@@ -40,6 +39,9 @@ int fresh_may_open(const struct files *files, struct node *node, uid_t uid)
 	if (taken && node->opener != uid)
 		return EACCES;
 	node->opener = uid;
+	*ret = (struct viewer){0};
+	for (int scope = 0; scope < SCOPES; scope++)
+		ret->holders[scope] = node->holder;
 	return 0;
 }
 
@@ -50,5 +52,7 @@ void fresh_end(struct files *files, struct node *node, const char *how)
 	message->holders[0] = node->holder;
 	message->text = alloc_copy(how);
 	message_send(&files->outbox, message);
-	node->stale = true; /* nobody may open it before the engine has heard of it */
+	/* Nobody may open it before the engine has heard of it. */
+	node->stale = true;
+	records_set_stale(&files->nodes.records, node->record);
 }

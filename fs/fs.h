@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lease/catalog.h"
 #include "lease/clock.h"
@@ -42,9 +43,13 @@ int fs_mount(const char *mountpoint, int *ret_fuse_fd, bool *ret_others, struct 
 int fs_unmount(const char *mountpoint, struct dsec_error *err);
 
 /* Attributes of the mount's root, by which the command finds the daemon. */
-#define FS_ATTRIBUTE_PID    "user.dsec.pid"
-#define FS_ATTRIBUTE_STATE  "user.dsec.state"
-#define FS_ATTRIBUTE_CONFIG "user.dsec.config"
+#define FS_ATTRIBUTE_PID      "user.dsec.pid" /* whom to signal and wait for: the keeper */
+#define FS_ATTRIBUTE_STATE    "user.dsec.state"
+#define FS_ATTRIBUTE_CONFIG   "user.dsec.config"
+#define FS_ATTRIBUTE_WORKER   "user.dsec.worker"   /* pid of the process that serves */
+#define FS_ATTRIBUTE_RESTARTS "user.dsec.restarts" /* how many have served before it */
+#define FS_ATTRIBUTE_SANDBOX  "user.dsec.sandbox"  /* what the process that serves has given up */
+#define FS_ATTRIBUTE_NOTICE   "user.dsec.notice"   /* of the keeper's; absent: none */
 
 /* How an unleased file's first OPEN brings content into the page cache (facts/fuse.md). */
 enum fs_first_open {
@@ -55,6 +60,7 @@ enum fs_first_open {
 };
 
 struct fs;
+struct shared;
 
 struct fs_options {
 	int fuse_fd; /* mounted; fs_start takes it over, also when it fails */
@@ -70,13 +76,28 @@ struct fs_options {
 	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,
 		       uint64_t count);
 	void *opened_arg;
-	uint64_t first_node_id; /* the first node id to use but for the root's 1: never one that an
-				   earlier worker on this mount used */
+	/* What outlives this process; NULL: nothing does. It outlives the fs. */
+	struct shared *shared;
+	pid_t keeper_pid;    /* FS_ATTRIBUTE_PID; 0: this process */
+	unsigned restarts;   /* FS_ATTRIBUTE_RESTARTS */
+	const char *sandbox; /* FS_ATTRIBUTE_SANDBOX; NULL: nothing */
 };
 
 /* Starts the file thread; returns when INIT is answered and the probe is done: the mount serves.
- * What readers ask for until the first fs_dispatch waits for it. Forks for a moment (the probe). */
+ * What readers ask for until the first fs_dispatch waits for it. Forks for a moment (the probe).
+ * Where an earlier process has served the mount (shared_resumed) it serves after fs_resume only. */
 int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_error *err);
+
+/* Every lease that lives was told by fs_lease: takes up what an earlier process left, and serves.
+ * Nothing to do where there was none. */
+void fs_resume(struct fs *fs);
+
+/* Stops reading, and leaves what is unanswered to the next process on this mount. Nothing may be
+ * called after it: this process is to end. */
+void fs_hand_over(struct fs *fs);
+
+/* FS_ATTRIBUTE_NOTICE, from now on. */
+void fs_notice(struct fs *fs, const char *text);
 
 /* Readable when the file thread has asked for something; fs_dispatch hands it to the engine. The
  * engine's thread must never be kept from it for long: a look at .status waits for it. */
@@ -86,12 +107,12 @@ void fs_dispatch(struct fs *fs, struct engine *engine);
 /* The engine's observer calls this for each event of each lease. */
 void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease);
 
-/* Names mean what this catalog says from now on. It is the one that the engine has: engine_reload
- * and fs_reload are called with no fs_dispatch between them. */
 /* The engine's observer calls this for a lease that is due: it is renewed if a file of it is open.
  */
 void fs_due(struct fs *fs, const struct lease *lease);
 
+/* Names mean what this catalog says from now on. It is the one that the engine has: engine_reload
+ * and fs_reload are called with no fs_dispatch between them. */
 void fs_reload(struct fs *fs, struct catalog *catalog);
 
 /* The kernel has ended the connection: somebody unmounted it. Known after an fs_dispatch. */

@@ -23,38 +23,65 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/access.h"
 #include "fs/callers.h"
 #include "fs/fs.h"
+#include "fs/holders.h"
 #include "fs/message.h"
 #include "fs/node.h"
 #include "fs/queue.h"
+#include "fs/shared.h"
 #include "lease/list.h"
 
 /* Requests that may be kept at once; one more is refused with EAGAIN. */
-#define FILES_KEPT_MAX ENGINE_WAITERS_MAX
+#define FILES_KEPT_MAX SHARED_KEPT_MAX
 
 /* How long the kernel may believe a name or attributes that do not change by themselves: after a
  * reload it may be wrong for as long. */
 #define FILES_CACHE_MS 5000
 
+/* A request that kills each process that takes it up is refused by the next. */
+#define FILES_TRIES_MAX 3
+
+/* Where a request came from. */
+struct origin {
+	uint64_t unique;
+	bool replayed; /* an earlier process had read it, and may have answered it */
+};
+
 /* The file thread's own state. */
 struct files {
 	struct fuse_session *session;
+	struct shared *shared;
+	int fuse_fd;         /* the session's */
 	struct queue inbox;  /* from the engine's thread */
 	struct queue outbox; /* to it */
 	const struct clock *clock;
 	struct nodes nodes;
 	struct callers callers;
 	_Atomic uint64_t n_cached; /* opens that needed no answer of the engine */
+	struct holders holders;
 	enum fs_first_open first_open;
 	bool probing; /* .dsec/.probe is there */
 	bool stopping;
-	bool initialised;      /* INIT is answered */
-	uint64_t last_id;      /* of acquires, questions and handles */
+	bool handing_over; /* stop, and leave what is unanswered to the next process */
+	bool initialised;  /* INIT is answered */
+	bool held;         /* nothing is read before the leases of an earlier process are known */
+	uint64_t last_id;  /* of acquires and questions */
+	/* The request that libfuse is at, which kept_new keeps. */
+	const void *request;
+	size_t request_n;
+	struct origin origin;
+	int replayed_slot; /* where in shared->kept it came from; -1: nowhere */
+	int *free_slots;   /* of shared->kept, below kept_used */
+	size_t n_free_slots, free_slots_size;
+	int answered_slot; /* of what kept_free has freed last, and is answered by now; -1: none */
 	struct list questions; /* kept LOOKUPs of reports, oldest first */
 	size_t n_kept;
 	pid_t pid;
-	char *state_folder, *config_file;
+	unsigned restarts;
+	char *state_folder, *config_file, *sandbox;
+	char *notice; /* of the keeper's; NULL: none */
 };
 
 /* A request that is answered later. */
@@ -65,6 +92,8 @@ struct kept {
 	struct lease_caller caller; /* OPEN: with a reference to who it is */
 	struct node *node;          /* OPEN */
 	uint64_t question;          /* LOOKUP */
+	struct origin origin;
+	int slot; /* in shared->kept; -1: it had no room */
 };
 
 /* session.c */
@@ -74,7 +103,8 @@ int session_open(struct files *files, int fuse_fd, struct dsec_error *err);
 void session_close(struct files *files);
 void *session_run(void *arg); /* the thread; arg is the files */
 
-/* All but queues and session, which are open already; takes over the reference to the tree. */
+/* All but queues, session and shared memory, which are there already; takes over the reference to
+ * the tree. */
 void files_init(struct files *files, const struct fs_options *options, struct tree *tree);
 void files_finish(struct files *files);
 
@@ -103,6 +133,21 @@ static inline struct node *node_of(fuse_req_t req, fuse_ino_t id)
 struct kept *kept_new(struct files *files, fuse_req_t req);
 void kept_free(struct kept *kept); /* leaves its list; the request is the caller's to answer */
 
+/* Begins with what an earlier process kept. */
+void kept_begin(struct files *files);
+void kept_finish(struct files *files);
+/* What was freed last is answered: the next process need not. */
+void kept_settle(struct files *files);
+void kept_clear(struct files *files, int slot);
+
+/* replay.c */
+
+/* Has libfuse work on a request. */
+void files_process(struct files *files, const void *bytes, size_t n);
+
+/* What an earlier process had read and not answered, in the order in which it came. */
+void files_replay(struct files *files);
+
 /* lookup.c */
 
 void files_lookup(fuse_req_t req, fuse_ino_t folder, const char *name);
@@ -112,6 +157,8 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		   struct fuse_file_info *info);
 double cache_seconds(int64_t ms);
 void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t entry_ms);
+/* May the caller see what belongs to this config (NULL: to none)? */
+bool shown_to(struct files *files, fuse_req_t req, const struct config *config);
 double attributes_seconds(const struct node *node);
 
 /* open.c */
@@ -130,7 +177,7 @@ void open_fail(struct files *files, struct node *node, int error);
 void fresh_look_up(struct files *files, fuse_req_t req, const struct node *folder,
 		   const struct entry *entry);
 /* May this caller open the node? 0 or a positive errno. */
-int fresh_may_open(const struct files *files, struct node *node, uid_t uid);
+int fresh_may_open(const struct files *files, struct node *node, uid_t uid, struct viewer *ret);
 /* Nobody has it open any more, or ever will: its leases end. */
 void fresh_end(struct files *files, struct node *node, const char *how);
 

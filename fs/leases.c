@@ -1,5 +1,6 @@
 #include "fs/leases.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +21,10 @@ static struct held *held_of(struct list *in_slot)
 	return container_of(in_slot, struct held, in_slot);
 }
 
-void leases_init(struct leases *leases, uint64_t seed)
+void leases_init(struct leases *leases, uint64_t seed,
+		 struct lease_memory (*memory)[LEASES_MEMORY_ROW])
 {
-	*leases = (struct leases){0};
+	*leases = (struct leases){.memory = memory};
 	table_init(&leases->by_id, seed);
 	table_init(&leases->by_slot, seed);
 }
@@ -150,6 +152,14 @@ void leases_end(struct leases *leases, const char *id, leases_ended *ended, void
 	forget(leases, held);
 }
 
+void leases_each(const struct leases *leases, void (*each)(void *arg, const struct lease *lease),
+		 void *arg)
+{
+	for (size_t i = 0; i < leases->by_id.n_buckets; i++)
+		for (struct table_node *at = leases->by_id.buckets[i]; at; at = at->next)
+			each(arg, container_of(at, struct held, by_id)->lease);
+}
+
 void leases_finish(struct leases *leases)
 {
 	for (size_t i = 0; i < leases->by_id.n_buckets; i++)
@@ -217,8 +227,16 @@ void leases_remember(struct leases *leases, const struct binding *binding, uid_t
 		if (!row[i].id[0] || (to->id[0] && row[i].read_at < to->read_at))
 			to = &row[i];
 	}
-	*to = (struct lease_memory){.slot = slot, .uid = uid, .read_at = now_at};
-	snprintf(to->id, sizeof(to->id), "%s", binding->lease->id);
+	/* It is free until it is whole: this process may be killed here, and the next one reads it.
+	 */
+	*(volatile char *)to->id = '\0';
+	atomic_thread_fence(memory_order_release);
+	to->slot = slot;
+	to->uid = uid;
+	to->read_at = now_at;
+	snprintf(to->id + 1, sizeof(to->id) - 1, "%s", binding->lease->id + 1);
+	atomic_thread_fence(memory_order_release);
+	*(volatile char *)to->id = binding->lease->id[0];
 }
 
 /* A lease made under another policy serves its readers to its end, but gets no new ones; one
@@ -255,8 +273,8 @@ static const struct lease *choose(struct leases *leases, const struct lease_slot
 }
 
 bool leases_choose(struct leases *leases, const struct entry *entry, int64_t ttl_ms, uid_t uid,
-		   int64_t now_at, const struct lease *ret[CATALOG_DYNAMICS_MAX],
-		   int64_t *ret_until)
+		   const lease_holder holders[SCOPES], int64_t now_at,
+		   const struct lease *ret[CATALOG_DYNAMICS_MAX], int64_t *ret_until)
 {
 	const struct config *config = entry->config;
 	size_t n = 0;
@@ -269,7 +287,7 @@ bool leases_choose(struct leases *leases, const struct entry *entry, int64_t ttl
 			.config = config->name,
 			.secret = secret->name,
 			.ttl_ms = ttl_ms ? ttl_ms : secret->ttl_ms,
-			.holder = secret->scope == SCOPE_SHARED ? 0 : lease_holder_user(uid),
+			.holder = holders[secret->scope],
 		};
 		int64_t until = now_at;
 

@@ -30,7 +30,7 @@ struct lease_memory {
 
 struct leases {
 	struct table by_id, by_slot;
-	struct lease_memory memory[LEASES_MEMORY_ROWS][LEASES_MEMORY_ROW];
+	struct lease_memory (*memory)[LEASES_MEMORY_ROW]; /* LEASES_MEMORY_ROWS of them */
 };
 
 struct held_slot;
@@ -52,7 +52,10 @@ struct binding {
 	void *owner;
 };
 
-void leases_init(struct leases *leases, uint64_t seed);
+/* The memory outlives this process, and so does the seed: what was read last is known to the next.
+ */
+void leases_init(struct leases *leases, uint64_t seed,
+		 struct lease_memory (*memory)[LEASES_MEMORY_ROW]);
 void leases_finish(struct leases *leases); /* nothing may be bound any more */
 
 /* It is ready, or a newer version of what is known; takes a reference of its own. */
@@ -65,6 +68,10 @@ void leases_end(struct leases *leases, const char *id, leases_ended *ended, void
 /* The lease of that id that is alive, or NULL. */
 struct held *leases_find(const struct leases *leases, const char *id);
 
+/* Each that is alive. */
+void leases_each(const struct leases *leases, void (*each)(void *arg, const struct lease *lease),
+		 void *arg);
+
 void binding_init(struct binding *binding, struct held *held, const struct lease *lease,
 		  void *owner);
 void binding_finish(struct binding *binding);
@@ -76,11 +83,12 @@ bool binding_alive(const struct binding *binding, int64_t now_at);
 void leases_remember(struct leases *leases, const struct binding *binding, uid_t uid,
 		     int64_t now_at);
 
-/* The leases that uid's read of a file at this moment comes from: one for each bit of
+/* The leases that a read of a file at this moment comes from, by that uid, for these holders (as
+ * struct acquire has them): one for each bit of
  * entry->secrets, in the order of the bits, borrowed. False: one must be acquired. *ret_until as
  * with lease_choose. */
 bool leases_choose(struct leases *leases, const struct entry *entry, int64_t ttl_ms, uid_t uid,
-		   int64_t now_at, const struct lease *ret[CATALOG_DYNAMICS_MAX],
-		   int64_t *ret_until);
+		   const lease_holder holders[SCOPES], int64_t now_at,
+		   const struct lease *ret[CATALOG_DYNAMICS_MAX], int64_t *ret_until);
 
 #endif

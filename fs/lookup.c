@@ -36,17 +36,29 @@ void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t
 	};
 
 	node_stat(node, &entry.attr);
-	node->lookups++;
-	if (fuse_reply_entry(req, &entry) < 0) { /* nobody received it, so nobody will forget it */
-		node->lookups--;
-		node_settle(&files->nodes, node);
-	}
+	node_looked_up(&files->nodes, node);
+	if (fuse_reply_entry(req, &entry) < 0) /* nobody received it, so nobody will forget it */
+		node_forgotten(&files->nodes, node, 1);
 }
 
 /* Of CONFIG@fresh: two files would be two leases, so only those of the whole config are there. */
 static bool shown_in(const struct node *folder, const struct entry *child)
 {
 	return !folder->fresh || child->kind == ENTRY_FORMAT || child->kind == ENTRY_STATUS;
+}
+
+bool shown_to(struct files *files, fuse_req_t req, const struct config *config)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct access_caller caller = {ctx->uid, ctx->gid, ctx->pid};
+
+	return !config || access_shows(&config->access, &caller, &files->holders.mounts);
+}
+
+/* How long the kernel may answer a name by itself: what one caller may see is not another's. */
+static int64_t entry_cache(const struct entry *entry, int64_t ms)
+{
+	return entry->config && entry->config->access.hide ? 0 : ms;
 }
 
 static bool ttl_allowed(const struct config *config, int64_t ttl_ms)
@@ -99,7 +111,7 @@ static void look_up_folder(struct files *files, fuse_req_t req, const struct nod
 	struct node *node = nodes_get(&files->nodes, &key);
 
 	if (node)
-		reply_entry(files, req, node, FILES_CACHE_MS);
+		reply_entry(files, req, node, entry_cache(entry, FILES_CACHE_MS));
 	else
 		fuse_reply_err(req, ENFILE);
 }
@@ -109,7 +121,8 @@ static void look_up_fixed(struct files *files, fuse_req_t req, const struct entr
 	bool probe = entry->kind == ENTRY_PROBE;
 	struct node_key key = {.kind = probe ? NODE_PROBE : NODE_STATIC, .entry = entry};
 
-	reply_entry(files, req, nodes_get(&files->nodes, &key), probe ? 0 : FILES_CACHE_MS);
+	reply_entry(files, req, nodes_get(&files->nodes, &key),
+		    probe ? 0 : entry_cache(entry, FILES_CACHE_MS));
 }
 
 /* A file that needs leases: bound to those that this caller would be given now, or to none yet. */
@@ -117,23 +130,27 @@ static void look_up_leased(struct files *files, fuse_req_t req, const struct nod
 			   const struct entry *entry)
 {
 	const struct lease *leases[CATALOG_DYNAMICS_MAX];
-	uid_t uid = fuse_req_ctx(req)->uid;
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
 	int64_t now_at = files->clock->boottime_at(files->clock), until_at;
+	struct viewer viewer;
+	int64_t entry_ms = 0;
+
+	holders_view(&files->holders, entry->scopes, caller->uid, caller->pid, &viewer);
+
 	struct node_key key = {
 		.kind = NODE_UNLEASED,
 		.entry = entry,
 		.ttl_ms = node_file_ttl(entry, folder->ttl_ms),
-		.holder = entry->own ? lease_holder_user(uid) : 0,
+		.holder = viewer.node,
 	};
-	int64_t entry_ms = 0;
 
-	if (leases_choose(&files->nodes.leases, entry, key.ttl_ms, uid, now_at, leases,
-			  &until_at)) {
+	if (!viewer.error && leases_choose(&files->nodes.leases, entry, key.ttl_ms, caller->uid,
+					   viewer.holders, now_at, leases, &until_at)) {
 		key.kind = NODE_LEASED;
 		key.leases = leases;
 		/* One folder entry serves all callers until it is looked up again. */
-		if (!entry->own)
-			entry_ms = until_at - now_at;
+		if (!entry->scopes)
+			entry_ms = entry_cache(entry, until_at - now_at);
 	}
 	reply_entry(files, req, nodes_get(&files->nodes, &key), entry_ms);
 }
@@ -154,7 +171,7 @@ void files_lookup(fuse_req_t req, fuse_ino_t folder_id, const char *name)
 
 	const struct entry *entry =
 		folder->entry ? find_child(files, folder, name, &options) : NULL;
-	if (!entry)
+	if (!entry || !shown_to(files, req, entry->config))
 		fuse_reply_err(req, ENOENT);
 	else if (entry_is_folder(entry))
 		look_up_folder(files, req, folder, entry, name, &options);
@@ -168,15 +185,13 @@ void files_lookup(fuse_req_t req, fuse_ino_t folder_id, const char *name)
 		look_up_leased(files, req, folder, entry);
 }
 
-/* Counts of an earlier worker's lookups are not ours, so they may exceed what we know of. */
 static void forget(struct files *files, uint64_t id, uint64_t lookups)
 {
 	struct node *node = nodes_find(&files->nodes, id);
 
 	if (!node || id == NODE_ROOT)
 		return;
-	node->lookups -= lookups < node->lookups ? lookups : node->lookups;
-	node_settle(&files->nodes, node);
+	node_forgotten(&files->nodes, node, lookups);
 }
 
 void files_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups)
@@ -194,7 +209,7 @@ void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *f
 
 /* Offsets: 0 ".", 1 "..", then the children; an entry's cookie is the offset of the next. NULL: no
  * more; "": nothing at this offset. */
-static const char *listed(const struct node *folder, size_t at, struct stat *stat)
+static const char *listed(fuse_req_t req, const struct node *folder, size_t at, struct stat *stat)
 {
 	const struct entry *entry = folder->entry;
 
@@ -210,7 +225,8 @@ static const char *listed(const struct node *folder, size_t at, struct stat *sta
 	if (at - 2 >= entry->n_children)
 		return NULL;
 	entry = &entry->children[at - 2];
-	if (!shown_in(folder, entry))
+	if (!shown_in(folder, entry) || (entry->config != folder->entry->config &&
+					 !shown_to(files_of(req), req, entry->config)))
 		return "";
 	stat->st_ino = node_child_ino(folder, entry);
 	stat->st_mode = entry->mode;
@@ -226,7 +242,7 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 
 	if (!folder)
 		return;
-	if (!folder->entry) {
+	if (!folder->entry || !shown_to(files_of(req), req, folder->entry->config)) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
@@ -234,7 +250,7 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		size = sizeof(listing);
 	for (size_t at = (size_t)offset;; at++) {
 		struct stat stat;
-		const char *name = listed(folder, at, &stat);
+		const char *name = listed(req, folder, at, &stat);
 		if (!name)
 			break;
 		if (!*name)

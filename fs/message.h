@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fs/caller.h"
 #include "fs/queue.h"
 #include "fs/tree.h"
 #include "lease/engine.h"
@@ -28,13 +29,19 @@ enum message_kind {
 	MESSAGE_ENDED,      /* the kernel has ended the connection */
 	MESSAGE_HELD,       /* leases[0]: somebody holds it */
 	MESSAGE_READ,       /* leases[0], caller, count: so many files of it were opened */
-	MESSAGE_LET_GO,     /* holders[0]: it has ended; text: how */
+	MESSAGE_WATCH,   /* holders[0]: → HOLDER_ENDED when it ends: watched, namespace, text */
+	MESSAGE_REFUSED, /* a reader was refused an entry: tree, entry, caller; text: why */
+	MESSAGE_LET_GO,  /* holders[0]: it has ended; text: how */
 	/* To the file thread. */
-	MESSAGE_ACQUIRED, /* acquire, node; leases or error */
-	MESSAGE_LEASE,    /* event, leases[0] */
-	MESSAGE_DUE,      /* → HELD, or nothing: leases[0] */
-	MESSAGE_TREE,     /* tree: the current one from now on */
-	MESSAGE_CHOSEN,   /* first_open */
+	MESSAGE_ACQUIRED,     /* acquire, node; leases or error */
+	MESSAGE_LEASE,        /* event, leases[0] */
+	MESSAGE_HOLDER_ENDED, /* holders[0] */
+	MESSAGE_DUE,          /* → HELD, or nothing: leases[0] */
+	MESSAGE_TREE,         /* tree: the current one from now on */
+	MESSAGE_CHOSEN,       /* first_open */
+	MESSAGE_RESUME,       /* every lease that lives is known: begin to serve */
+	MESSAGE_HAND_OVER,    /* stop, and answer nothing more */
+	MESSAGE_NOTICE,       /* text */
 	MESSAGE_STOP,
 };
 
@@ -50,6 +57,9 @@ struct message {
 	lease_holder holders[SCOPES]; /* as struct acquire has them */
 	struct lease_caller caller;   /* with a reference to who it is */
 	uint64_t count;
+	struct caller watched; /* the process, or one of the container's */
+	uint64_t namespace;    /* 0, or the mount namespace that is the container */
+	bool unified;          /* text: a cgroup's folder, in the unified hierarchy */
 	enum lease_event event;
 	int first_open;
 	char *text;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fs/message.h"
+#include "fs/node_private.h"
 #include "lease/alloc.h"
 
 /* Keys. */
@@ -60,14 +61,14 @@ static bool same_key(const struct table_node *at, const void *with)
 	return true;
 }
 
-static struct node *find_key(const struct nodes *nodes, const struct node_key *key)
+struct node *nodes_find_key(const struct nodes *nodes, const struct node_key *key)
 {
 	struct table_node *at = table_find(&nodes->by_key, hash_key(nodes, key), same_key, key);
 
 	return at ? container_of(at, struct node, by_key) : NULL;
 }
 
-static void enter_key(struct nodes *nodes, struct node *node, const struct node_key *key)
+void node_enter_key(struct nodes *nodes, struct node *node, const struct node_key *key)
 {
 	table_insert(&nodes->by_key, &node->by_key, hash_key(nodes, key));
 	node->keyed = true;
@@ -120,6 +121,11 @@ struct node *nodes_find(const struct nodes *nodes, uint64_t id)
 	return at ? container_of(at, struct node, by_id) : NULL;
 }
 
+uint64_t nodes_take_id(struct nodes *nodes)
+{
+	return atomic_fetch_add(&nodes->shared->last_node, 1) + 1;
+}
+
 static void show_entry(struct node *node)
 {
 	node->mode = node->entry->mode;
@@ -127,8 +133,8 @@ static void show_entry(struct node *node)
 	node->gid = node->entry->gid;
 }
 
-static struct node *node_new(struct nodes *nodes, uint64_t id, enum node_kind kind,
-			     const struct entry *entry)
+struct node *node_new(struct nodes *nodes, uint64_t id, enum node_kind kind,
+		      const struct entry *entry)
 {
 	struct node *node = alloc_zeroed(1, sizeof(*node));
 
@@ -136,7 +142,8 @@ static struct node *node_new(struct nodes *nodes, uint64_t id, enum node_kind ki
 	node->kind = kind;
 	node->entry = entry;
 	node->time_ms = tree_loaded_ms(nodes->tree);
-	show_entry(node);
+	if (entry)
+		show_entry(node);
 	list_init(&node->waiters);
 	list_init(&node->in_nodes);
 	list_init(&node->in_variants);
@@ -145,26 +152,27 @@ static struct node *node_new(struct nodes *nodes, uint64_t id, enum node_kind ki
 	return node;
 }
 
-void nodes_init(struct nodes *nodes, uint64_t first_id, uint64_t seed, struct tree *tree,
-		struct queue *outbox)
+void nodes_init(struct nodes *nodes, struct shared *shared, struct tree *tree, struct queue *outbox)
 {
 	*nodes = (struct nodes){
-		.next_id = first_id > NODE_ROOT ? first_id : NODE_ROOT + 1,
+		.shared = shared,
 		.tree = tree,
 		.outbox = outbox,
 	};
 	list_init(&nodes->all);
 	list_init(&nodes->variants);
-	table_init(&nodes->by_id, seed);
-	table_init(&nodes->by_key, seed);
-	leases_init(&nodes->leases, seed);
+	table_init(&nodes->by_id, shared->seed);
+	table_init(&nodes->by_key, shared->seed);
+	leases_init(&nodes->leases, shared->seed, shared->memory);
 
 	struct node *root = node_new(nodes, NODE_ROOT, NODE_FOLDER, tree_root(tree));
 	root->ino = root->entry->ino;
 	root->lookups = 1; /* the kernel never forgets it */
+	if (!shared_resumed(shared))
+		nodes_restore(nodes);
 }
 
-static void unbind(struct node *node)
+void node_unbind(struct node *node)
 {
 	for (size_t i = 0; i < node->n_bindings; i++)
 		binding_finish(&node->bindings[i]);
@@ -184,12 +192,13 @@ static void discard_tree(struct nodes *nodes, struct tree *tree)
 static void node_free(struct nodes *nodes, struct node *node)
 {
 	leave_key(nodes, node);
+	records_erase(&nodes->records, node->record);
 	table_remove(&nodes->by_id, &node->by_id);
 	list_remove(&node->in_nodes);
 	if (!list_empty(&node->in_variants))
 		nodes->n_variants--;
 	list_remove(&node->in_variants);
-	unbind(node);
+	node_unbind(node);
 	if (node->tree)
 		discard_tree(nodes, node->tree);
 	free(node->name);
@@ -199,8 +208,14 @@ static void node_free(struct nodes *nodes, struct node *node)
 
 void nodes_finish(struct nodes *nodes)
 {
-	list_each (at, &nodes->all)
-		node_free(nodes, container_of(at, struct node, in_nodes));
+	list_each (at, &nodes->all) {
+		struct node *node = container_of(at, struct node, in_nodes);
+
+		node->record = 0; /* the next process is to find it */
+		node_free(nodes, node);
+	}
+	records_finish(&nodes->records);
+	handles_finish(&nodes->handles);
 	table_finish(&nodes->by_id);
 	table_finish(&nodes->by_key);
 	leases_finish(&nodes->leases);
@@ -226,7 +241,7 @@ int node_render(const struct nodes *nodes, const struct node *node, struct downl
 	return tree_render(to, node->tree ? node->tree : nodes->tree, node->entry, leases);
 }
 
-static void bind_to(struct nodes *nodes, struct node *node, const struct lease *const *leases)
+void node_bind_to(struct nodes *nodes, struct node *node, const struct lease *const *leases)
 {
 	struct download bytes = {0};
 
@@ -245,7 +260,70 @@ static void bind_to(struct nodes *nodes, struct node *node, const struct lease *
 	}
 	node->error = -node_render(nodes, node, &bytes);
 	node->size = bytes.n;
+	node->content = tree_content(&bytes);
 	download_finish(&bytes);
+}
+
+/* For the next process. */
+
+static void write_bindings(const struct node *node, struct record_binding *to)
+{
+	for (size_t i = 0; i < node->n_bindings; i++) {
+		const struct lease *lease = node->bindings[i].lease;
+
+		memcpy(to[i].lease_id, lease->id, sizeof(to[i].lease_id));
+		to[i].generation = lease->generation;
+		to[i].expires_ms = lease->expires_ms;
+	}
+}
+
+void node_write(struct nodes *nodes, struct node *node)
+{
+	struct record_binding bindings[CATALOG_DYNAMICS_MAX] = {0};
+	const struct record record = {
+		.kind = node->kind,
+		.entry_kind = node->entry->kind,
+		.entry_ino = node->entry->ino,
+		.ino = node->ino,
+		.folder = node->folder,
+		.ttl_ms = node->ttl_ms,
+		.holder = node->holder,
+		.mode = node->mode,
+		.uid = node->uid,
+		.gid = node->gid,
+		.error = node->error,
+		.size = node->size,
+		.time_ms = node->time_ms,
+		.content = node->content,
+		.n_bindings = (uint32_t)node->n_bindings,
+		.name_n = node->name ? (uint32_t)strlen(node->name) : 0,
+		.fresh = node->fresh,
+		.opener = node->opener,
+	};
+
+	write_bindings(node, bindings);
+	node->record = records_write(&nodes->records, node->record, node->id, &record, bindings,
+				     node->name);
+}
+
+/* The count that the next process finds is never less than the kernel's: it is raised before the
+ * kernel hears of the node, and lowered when a FORGET cannot come a second time. */
+static void set_lookups(struct nodes *nodes, struct node *node, uint64_t lookups)
+{
+	node->lookups = lookups;
+	records_set_lookups(&nodes->records, node->record, lookups);
+}
+
+void node_looked_up(struct nodes *nodes, struct node *node)
+{
+	set_lookups(nodes, node, node->lookups + 1);
+}
+
+void node_forgotten(struct nodes *nodes, struct node *node, uint64_t lookups)
+{
+	set_lookups(nodes, node,
+		    node->lookups - (lookups < node->lookups ? lookups : node->lookups));
+	node_settle(nodes, node);
 }
 
 void node_bind(struct nodes *nodes, struct node *node, const struct lease *const *leases)
@@ -257,18 +335,19 @@ void node_bind(struct nodes *nodes, struct node *node, const struct lease *const
 		.holder = node->holder,
 		.leases = leases,
 	};
-	bool named = node->keyed && !find_key(nodes, &key);
+	bool named = node->keyed && !nodes_find_key(nodes, &key);
 
 	leave_key(nodes, node);
-	bind_to(nodes, node, leases);
+	node_bind_to(nodes, node, leases);
 	if (named)
-		enter_key(nodes, node, &key);
+		node_enter_key(nodes, node, &key);
 }
 
 void node_spend(struct nodes *nodes, struct node *node)
 {
 	leave_key(nodes, node);
 	node->kind = NODE_EMPTY;
+	node_write(nodes, node);
 }
 
 static bool is_variant(const struct node_key *key)
@@ -290,7 +369,7 @@ static void forget_oldest_variant(struct nodes *nodes)
 	list_append(&nodes->variants, &oldest->in_variants);
 }
 
-static void enter_variant(struct nodes *nodes, struct node *node)
+void node_enter_variant(struct nodes *nodes, struct node *node)
 {
 	list_append(&nodes->variants, &node->in_variants);
 	if (++nodes->n_variants > NODES_VARIANTS_KEPT)
@@ -307,7 +386,7 @@ static void touch_variant(struct nodes *nodes, struct node *node)
 
 struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 {
-	struct node *node = find_key(nodes, key);
+	struct node *node = nodes_find_key(nodes, key);
 
 	if (node) {
 		touch_variant(nodes, node);
@@ -315,7 +394,7 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 	}
 	if (is_variant(key) && nodes->n_variants >= NODES_VARIANTS_MAX)
 		return NULL;
-	node = node_new(nodes, nodes->next_id++, key->kind, key->entry);
+	node = node_new(nodes, nodes_take_id(nodes), key->kind, key->entry);
 	node->folder = key->folder;
 	node->ttl_ms = key->ttl_ms;
 	node->holder = key->holder;
@@ -328,15 +407,18 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 		node->ino = file_ino(key->entry, key->ttl_ms, key->fresh);
 	if (key->kind == NODE_STATIC) {
 		node->size = key->entry->size;
+		node->content = key->entry->content;
 		node->error = key->entry->error;
 	} else if (key->kind == NODE_REPORT) {
 		node->size = strlen(key->text);
 	} else if (key->kind == NODE_LEASED) {
-		bind_to(nodes, node, key->leases);
+		node_bind_to(nodes, node, key->leases);
 	}
-	enter_key(nodes, node, key);
+	node_enter_key(nodes, node, key);
 	if (is_variant(key))
-		enter_variant(nodes, node);
+		node_enter_variant(nodes, node);
+	if (key->kind != NODE_PROBE)
+		node_write(nodes, node);
 	return node;
 }
 
@@ -352,17 +434,22 @@ bool node_alive(const struct node *node, int64_t now_at)
 	return true;
 }
 
+void node_invalidate(struct nodes *nodes, const struct node *node)
+{
+	struct message *message = message_new(MESSAGE_INVALIDATE, 0);
+
+	message->node = node->id;
+	message->size = node->dead ? node->size : 0;
+	message_send(nodes->outbox, message);
+}
+
 void node_settle(struct nodes *nodes, struct node *node)
 {
 	if (node->opens > 0 || !list_empty(&node->waiters))
 		return;
 	if (node->stale && node->entry) {
-		struct message *message = message_new(MESSAGE_INVALIDATE, 0);
-
-		message->node = node->id;
-		message->size = node->dead ? node->size : 0;
-		message_send(nodes->outbox, message);
-		unbind(node);
+		node_invalidate(nodes, node);
+		node_unbind(node);
 		if (node->tree)
 			discard_tree(nodes, node->tree);
 		node->tree = NULL;
@@ -372,10 +459,11 @@ void node_settle(struct nodes *nodes, struct node *node)
 		node_free(nodes, node);
 }
 
-static void retire(struct nodes *nodes, struct node *node)
+void node_retire(struct nodes *nodes, struct node *node)
 {
 	leave_key(nodes, node);
 	node->stale = true;
+	records_set_stale(&nodes->records, node->record);
 	node_settle(nodes, node);
 }
 
@@ -384,7 +472,12 @@ static void lease_ended(void *arg, void *owner)
 	struct node *node = owner;
 
 	node->dead = true;
-	retire(arg, node);
+	node_retire(arg, node);
+}
+
+bool nodes_open(const struct nodes *nodes, const char *lease_id)
+{
+	return nodes_hold(nodes, lease_id, INT64_MAX);
 }
 
 bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at)
@@ -416,9 +509,9 @@ static bool same_bytes(const struct node *node, const struct entry *entry)
 	case NODE_STATIC:
 		return entry->secrets == 0 && entry->content == node->entry->content;
 	case NODE_UNLEASED:
-		return entry->secrets != 0 && entry->own == node->entry->own;
+		return entry->secrets != 0 && entry->scopes == node->entry->scopes;
 	case NODE_LEASED: /* a whole config has static secrets in it, which may have changed */
-		return entry->secrets != 0 && entry->own == node->entry->own &&
+		return entry->secrets != 0 && entry->scopes == node->entry->scopes &&
 		       entry->kind != ENTRY_FORMAT;
 	case NODE_EMPTY:
 	case NODE_REPORT:
@@ -447,7 +540,7 @@ void nodes_reload(struct nodes *nodes, struct tree *tree)
 		}
 		if (node->opens > 0 || !list_empty(&node->waiters))
 			node->tree = tree_ref(old);
-		retire(nodes, node);
+		node_retire(nodes, node);
 	}
 	discard_tree(nodes, old);
 }

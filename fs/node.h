@@ -18,8 +18,11 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "fs/handles.h"
 #include "fs/leases.h"
 #include "fs/queue.h"
+#include "fs/records.h"
+#include "fs/shared.h"
 #include "fs/tree.h"
 #include "lease/list.h"
 #include "lease/table.h"
@@ -59,8 +62,9 @@ struct node {
 	struct list in_variants;   /* FOLDER: of a made-up name */
 	int64_t ttl_ms;            /* what its readers ask for; 0: each secret's own */
 	lease_holder holder;       /* 0, or the only one who may open it */
-	bool fresh;   /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
-	uid_t opener; /* a fresh file that is leased, or about to be: for whom */
+	bool fresh;    /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
+	uid_t opener;  /* a fresh file that is leased, or about to be: for whom */
+	pid_t refused; /* the thread that was sent to look its name up again */
 
 	/* What stat(2) shows. */
 	mode_t mode;
@@ -69,7 +73,8 @@ struct node {
 	ino_t ino;
 	size_t size;
 	int64_t time_ms;
-	int error; /* 0, or the errno of opening it */
+	int error;        /* 0, or the errno of opening it */
+	uint64_t content; /* STATIC, LEASED: a digest of the bytes */
 
 	struct binding *bindings; /* LEASED: in the order of the entry's bits */
 	size_t n_bindings;
@@ -78,6 +83,8 @@ struct node {
 	uint64_t lookups; /* as the kernel counts them */
 	uint64_t opens;
 	int64_t open_since_at; /* boottime, while it is open */
+	record_at record;      /* as the next process finds it; 0: none */
+	uint64_t stored;       /* UNLEASED: as many bytes may lie in its page cache already */
 	struct list waiters;   /* UNLEASED: kept OPENs */
 	uint64_t acquire;      /* the acquire that they wait for; 0: none */
 };
@@ -87,16 +94,27 @@ struct nodes {
 	struct list all;
 	struct list variants; /* folders of made-up names, the one longest not looked up first */
 	size_t n_variants;
-	uint64_t next_id;
+	struct shared *shared;
+	struct records records;
+	struct handles handles;
 	struct leases leases;
 	struct tree *tree;    /* the current one; a reference */
 	struct queue *outbox; /* to the engine's thread */
 };
 
-/* Takes over the reference to the tree. */
-void nodes_init(struct nodes *nodes, uint64_t first_id, uint64_t seed, struct tree *tree,
+/* Takes over the reference to the tree. The shared memory stays the caller's. Where an earlier
+ * process has served the mount, there is the root alone until nodes_restore. */
+void nodes_init(struct nodes *nodes, struct shared *shared, struct tree *tree,
 		struct queue *outbox);
+
+/* Every node that an earlier process had, with what it meant: once all leases that live are known.
+ * What cannot be had any more (its lease has ended, its bytes would be others) is stale. */
+void nodes_restore(struct nodes *nodes);
+
 void nodes_finish(struct nodes *nodes); /* frees all, whatever the kernel holds */
+
+/* A number that is never used twice in the life of the mount. */
+uint64_t nodes_take_id(struct nodes *nodes);
 
 struct node *nodes_find(const struct nodes *nodes, uint64_t id); /* NULL: unknown */
 
@@ -116,8 +134,17 @@ struct node_key {
 /* The node for a key: the one there is, or a new one; NULL beyond NODES_VARIANTS_MAX. */
 struct node *nodes_get(struct nodes *nodes, const struct node_key *key);
 
-/* UNLEASED becomes LEASED. */
+/* UNLEASED becomes LEASED. To the next process it does once node_write has said so: before, the
+ * kernel has not been told. */
 void node_bind(struct nodes *nodes, struct node *node, const struct lease *const *leases);
+void node_write(struct nodes *nodes, struct node *node);
+
+/* The kernel counts one lookup more, or so many less. */
+void node_looked_up(struct nodes *nodes, struct node *node);
+void node_forgotten(struct nodes *nodes, struct node *node, uint64_t lookups);
+
+/* Its name leads to another node from now on, or to none. */
+void node_retire(struct nodes *nodes, struct node *node);
 
 /* UNLEASED becomes EMPTY: its name leads to another node from now on. */
 void node_spend(struct nodes *nodes, struct node *node);
@@ -134,6 +161,9 @@ void node_settle(struct nodes *nodes, struct node *node);
 
 /* Somebody who keeps a file open for so long holds its lease; a read does not take so long. */
 #define NODE_HOLD_MS 1000
+
+/* Has anybody a file of that lease open? */
+bool nodes_open(const struct nodes *nodes, const char *lease_id);
 
 /* Does somebody hold that lease? */
 bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at);

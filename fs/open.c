@@ -22,6 +22,7 @@ static void count_open(const struct files *files, struct node *node)
 		node->open_since_at = files->clock->boottime_at(files->clock);
 }
 
+/* One of those who had it open has let go. */
 static void let_go(struct files *files, struct node *node)
 {
 	if (--node->opens == 0 && node->fresh)
@@ -29,22 +30,41 @@ static void let_go(struct files *files, struct node *node)
 	node_settle(&files->nodes, node);
 }
 
-/* Page cache kept: a node's bytes never change. fh is a number of its own for each open file, which
- * a later worker can be told. */
-static void reply_open(struct files *files, fuse_req_t req, struct node *node)
+/* Page cache kept: a node's bytes never change. An answer that the kernel does not want is one that
+ * it had already, from a process that died of it: then the file is open, with the fh that it was
+ * given by that process. */
+static void reply_open(struct files *files, fuse_req_t req, struct node *node,
+		       const struct origin *origin)
 {
-	struct fuse_file_info info = {.fh = ++files->last_id, .keep_cache = 1};
+	struct fuse_file_info info = {.keep_cache = 1};
+	bool known = origin->replayed;
 
-	count_open(files, node);
-	if (fuse_reply_open(req, &info) < 0) /* interrupted: no RELEASE will come */
+	info.fh = handles_open(&files->nodes.handles, node->id, origin->unique, &known);
+	if (!known)
+		count_open(files, node);
+	if (fuse_reply_open(req, &info) < 0 && !known &&
+	    handles_release(&files->nodes.handles, info.fh))
 		let_go(files, node);
 }
 
+/* Who asks, with a reference to what it is just now: the request is unanswered. */
+static struct lease_caller look_at_caller(struct files *files, fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return (struct lease_caller){
+		.uid = ctx->uid,
+		.gid = ctx->gid,
+		.pid = ctx->pid,
+		.who = callers_look(&files->callers, ctx->pid),
+	};
+}
+
 static void open_leased(struct files *files, fuse_req_t req, struct node *node,
-			const struct lease_caller *caller)
+			const struct lease_caller *caller, const struct origin *origin)
 {
 	if (node->fresh) { /* no other read comes from its leases */
-		reply_open(files, req, node);
+		reply_open(files, req, node, origin);
 		return;
 	}
 
@@ -54,17 +74,34 @@ static void open_leased(struct files *files, fuse_req_t req, struct node *node,
 		leases_remember(&files->nodes.leases, &node->bindings[i], caller->uid, now_at);
 		callers_opened(&files->callers, node->bindings[i].lease, caller);
 	}
-	reply_open(files, req, node);
+	reply_open(files, req, node, origin);
+}
+
+static void open_cached(struct files *files, fuse_req_t req, struct node *node)
+{
+	struct lease_caller caller = look_at_caller(files, req);
+
+	files->n_cached++;
+	open_leased(files, req, node, &caller, &files->origin);
+	who_unref(caller.who);
+}
+
+/* With a sentence for .status and a line in the audit log. */
+static void refuse(struct files *files, fuse_req_t req, const struct node *node, int error,
+		   const char *reason)
+{
+	struct message *message = message_new(MESSAGE_REFUSED, 0);
+
+	message->tree = tree_ref(node->tree ? node->tree : files->nodes.tree);
+	message->entry = node->entry;
+	message->error = error;
+	message->text = alloc_copy(reason);
+	message->caller = look_at_caller(files, req);
+	message_send(&files->outbox, message);
+	fuse_reply_err(req, error);
 }
 
 /* Kept OPENs. */
-
-/* Leases that nobody else is ever given. */
-static void ask_for_fresh(struct message *message, const struct node *node)
-{
-	for (int scope = 0; scope < SCOPES; scope++)
-		message->holders[scope] = node->holder;
-}
 
 static void abandon(struct files *files, struct node *node)
 {
@@ -72,7 +109,7 @@ static void abandon(struct files *files, struct node *node)
 
 	message->acquire = node->acquire;
 	if (node->fresh)
-		ask_for_fresh(message, node);
+		message->holders[SCOPE_SHARED] = node->holder;
 	message_send(&files->outbox, message);
 	node->acquire = 0;
 }
@@ -91,20 +128,8 @@ static void interrupted(fuse_req_t req, void *data)
 	node_settle(&files->nodes, node);
 }
 
-/* Who asks, with a reference to what it is just now: the request is unanswered. */
-static struct lease_caller look_at_caller(struct files *files, fuse_req_t req)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	return (struct lease_caller){
-		.uid = ctx->uid,
-		.gid = ctx->gid,
-		.pid = ctx->pid,
-		.who = callers_look(&files->callers, ctx->pid),
-	};
-}
-
-static void ask_engine(struct files *files, struct node *node, const struct lease_caller *caller)
+static void ask_engine(struct files *files, struct node *node, const struct lease_caller *caller,
+		       const struct viewer *viewer)
 {
 	struct message *message = message_new(MESSAGE_ACQUIRE, 0);
 
@@ -114,26 +139,30 @@ static void ask_engine(struct files *files, struct node *node, const struct leas
 	message->tree = tree_ref(files->nodes.tree);
 	message->entry = node->entry;
 	message->ttl_ms = node->ttl_ms;
-	if (node->fresh)
-		ask_for_fresh(message, node);
-	else
-		message->holders[SCOPE_USER] = lease_holder_user(caller->uid);
+	memcpy(message->holders, viewer->holders, sizeof(message->holders));
 	message->caller = *caller;
 	who_ref(message->caller.who);
 	message_send(&files->outbox, message);
 }
 
-static void keep_open(struct files *files, fuse_req_t req, struct node *node)
+static void keep_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
 {
-	struct kept *kept = kept_new(files, req);
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	int error = node->fresh ? 0 : holders_watch(&files->holders, viewer, caller->pid);
 
+	if (error) {
+		refuse(files, req, node, error, viewer->reason);
+		return;
+	}
+
+	struct kept *kept = kept_new(files, req);
 	if (!kept)
 		return;
 	kept->node = node;
 	kept->caller = look_at_caller(files, req);
 	list_append(&node->waiters, &kept->link);
 	if (node->acquire == 0)
-		ask_engine(files, node, &kept->caller);
+		ask_engine(files, node, &kept->caller, viewer);
 	/* Last: it calls back at once when the interrupt came first. */
 	fuse_req_interrupt_func(req, interrupted, kept);
 }
@@ -148,19 +177,24 @@ static void open_without_waiting(struct files *files, fuse_req_t req, struct nod
 		fuse_reply_err(req, EAGAIN); /* its content is on the way */
 		return;
 	}
+	if (node->stored != 0) {
+		fuse_reply_err(req, EAGAIN); /* its content may be there, and nobody knows whose */
+		return;
+	}
 	if (node->kind == NODE_UNLEASED)
 		node_spend(&files->nodes, node);
-	reply_open(files, req, node);
+	reply_open(files, req, node, &files->origin);
 }
 
-static void open_empty(struct files *files, fuse_req_t req, struct node *node, int flags)
+static void open_empty(struct files *files, fuse_req_t req, struct node *node,
+		       struct viewer *viewer, int flags)
 {
 	if (flags & O_NONBLOCK)
 		open_without_waiting(files, req, node);
 	else if (node->kind == NODE_EMPTY)
 		fuse_reply_err(req, ESTALE); /* the VFS looks its name up again */
 	else
-		keep_open(files, req, node);
+		keep_open(files, req, node, viewer);
 }
 
 void open_fail(struct files *files, struct node *node, int error)
@@ -195,10 +229,14 @@ static void open_all(struct files *files, struct node *node)
 	list_take_all(&waiters, &node->waiters);
 	list_each (at, &waiters) {
 		struct kept *kept = container_of(at, struct kept, link);
+		fuse_req_t req = kept->req;
+		struct lease_caller caller = kept->caller;
+		struct origin origin = kept->origin;
 
-		/* First who it was: the answer lets it go. */
-		open_leased(files, kept->req, node, &kept->caller);
+		who_ref(caller.who);
 		kept_free(kept);
+		open_leased(files, req, node, &caller, &origin);
+		who_unref(caller.who);
 	}
 	let_go(files, node);
 }
@@ -220,23 +258,34 @@ static void wipe_out(char *copy, size_t n)
 	free(copy);
 }
 
-/* Content and size into the kernel, before any OPEN of this node has been answered. */
-static bool store(struct files *files, const struct node *node)
+static bool store_bytes(struct files *files, const struct node *node, const char *bytes, size_t n)
+{
+	struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(0);
+	char *copy = copy_out(bytes, n);
+
+	buffer.buf[0].mem = copy;
+	buffer.buf[0].size = n;
+	int r = fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0);
+	wipe_out(copy, n);
+	return r == 0;
+}
+
+/* Content and size into the kernel, before any OPEN of this node has been answered. A process that
+ * died between the two may have stored another lease's bytes there: as many bytes take the place of
+ * all of them, another number would not. */
+static bool store(struct files *files, struct node *node)
 {
 	struct download bytes = {0};
-	struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(0);
-	int r = node_render(&files->nodes, node, &bytes);
 
-	if (r == 0) {
-		char *copy = copy_out(bytes.bytes, bytes.n);
+	if (node->stored != 0 && node->stored != node->size)
+		return false;
+	node->stored = node->size;
+	records_set_stored(&files->nodes.records, node->record, node->size);
 
-		buffer.buf[0].mem = copy;
-		buffer.buf[0].size = bytes.n;
-		r = fuse_lowlevel_notify_store(files->session, node->id, 0, &buffer, 0);
-		wipe_out(copy, bytes.n);
-	}
+	bool stored = node_render(&files->nodes, node, &bytes) == 0 &&
+		      store_bytes(files, node, bytes.bytes, bytes.n);
 	download_finish(&bytes);
-	return r == 0;
+	return stored;
 }
 
 /* The answer's leases in the order of the entry's bits: the answer may be to a question that was
@@ -275,12 +324,29 @@ void open_acquired(struct files *files, const struct message *message)
 		return;
 	}
 	node_bind(&files->nodes, node, leases);
-	if (node->error)
+	if (node->error) {
 		open_fail_leased(files, node, node->error);
-	else if (files->first_open == FS_FIRST_OPEN_STORE && store(files, node))
+	} else if (files->first_open == FS_FIRST_OPEN_STORE && store(files, node)) {
+		node_write(&files->nodes, node);
 		open_all(files, node);
-	else
-		open_fail_leased(files, node, node->fresh ? EIO : ESTALE);
+	} else {
+		/* What was stored before is not its bytes: its name leads to another node. */
+		if (node->stored != 0 && node->stored != node->size)
+			node_retire(&files->nodes, node);
+		else
+			node_write(&files->nodes, node);
+		open_fail_leased(files, node, ESTALE);
+	}
+}
+
+/* A report's text goes into the page cache with its first OPEN, so that who has it open can read it
+ * whoever serves then. Where that cannot be it is read as it comes. */
+static void open_report(struct files *files, fuse_req_t req, struct node *node)
+{
+	if (files->first_open == FS_FIRST_OPEN_STORE && node->opens == 0 && node->text &&
+	    node->size > 0)
+		store_bytes(files, node, node->text, node->size);
+	reply_open(files, req, node, &files->origin);
 }
 
 /* The probe is served as an unleased file is, but for the engine. */
@@ -298,35 +364,74 @@ static void open_probe(struct files *files, fuse_req_t req, struct node *node)
 		return;
 	}
 	node->size = strlen(probe_text);
-	reply_open(files, req, node);
+	reply_open(files, req, node, &files->origin);
 }
 
-/* Each name leads a caller to a node of its own; another's is reached through /proc/PID/fd. 0 or a
- * positive errno. */
-static int may_open(const struct files *files, struct node *node, uid_t uid)
+/* A node of a holder that the caller is not. The holder may have ended, or have been forgotten,
+ * between the look at the name and this: so the VFS is made to look again, once. Who comes back to
+ * the same node has come by a way that does not ask for the name, and would read another's key. */
+static void refuse_foreign(struct files *files, fuse_req_t req, struct node *node,
+			   const struct viewer *viewer)
 {
-	if (node->fresh)
-		return fresh_may_open(files, node, uid);
-	return node->holder == 0 || node->holder == lease_holder_user(uid) ? 0 : EACCES;
+	pid_t tid = fuse_req_ctx(req)->pid;
+
+	if (viewer->error) {
+		refuse(files, req, node, viewer->error, viewer->reason);
+	} else if (node->refused != tid) {
+		node->refused = tid;
+		fuse_reply_err(req, ESTALE);
+	} else {
+		node->refused = 0;
+		refuse(files, req, node, EACCES,
+		       "its reader has come to another's file, by a bind mount of that one file "
+		       "or through /proc/PID/fd; bind-mount the folder, which gives each reader "
+		       "its own, or use scope shared");
+	}
+}
+
+/* By its config's lists. */
+static bool allowed(struct files *files, fuse_req_t req, const struct node *node)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct access_caller caller = {ctx->uid, ctx->gid, ctx->pid};
+	const struct config *config = node->entry->config;
+
+	/* .status is for who is refused. */
+	if (!config || (node->kind == NODE_REPORT && !config->access.hide) ||
+	    access_allows(&config->access, &caller, &files->holders.mounts))
+		return true;
+	refuse(files, req, node, EACCES, "it is in none of the lists in the config's access.allow");
+	return false;
+}
+
+/* True when it may: else it is answered. */
+static bool may_open(struct files *files, fuse_req_t req, struct node *node, struct viewer *viewer)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+
+	if (!allowed(files, req, node))
+		return false;
+	if (node->fresh) {
+		int error = fresh_may_open(files, node, caller->uid, viewer);
+
+		if (error)
+			fuse_reply_err(req, error);
+		return error == 0;
+	}
+	holders_view(&files->holders, node->entry->scopes, caller->uid, caller->pid, viewer);
+	if (!viewer->error && node->holder == viewer->node)
+		return true;
+	refuse_foreign(files, req, node, viewer);
+	return false;
 }
 
 /* Requests. */
 
-static void open_cached(struct files *files, fuse_req_t req, struct node *node)
-{
-	struct lease_caller caller = look_at_caller(files, req);
-
-	files->n_cached++;
-	open_leased(files, req, node, &caller);
-	who_unref(caller.who);
-}
-
 void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 {
 	struct files *files = files_of(req);
-	uid_t uid = fuse_req_ctx(req)->uid;
 	struct node *node = node_of(req, id); /* NULL: the request is gone */
-	int error;
+	struct viewer viewer;
 
 	if (!node)
 		return;
@@ -336,16 +441,18 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		fuse_reply_err(req, ESTALE);
 	else if (node->error)
 		fuse_reply_err(req, node->error);
-	else if ((error = may_open(files, node, uid)) != 0)
-		fuse_reply_err(req, error);
+	else if (!may_open(files, req, node, &viewer))
+		return;
 	else if (node->kind == NODE_PROBE)
 		open_probe(files, req, node);
+	else if (node->kind == NODE_REPORT)
+		open_report(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
-		open_empty(files, req, node, info->flags);
+		open_empty(files, req, node, &viewer, info->flags);
 	else if (node->kind == NODE_LEASED)
 		open_cached(files, req, node);
 	else
-		reply_open(files, req, node);
+		reply_open(files, req, node, &files->origin);
 }
 
 static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size, off_t offset)
@@ -398,7 +505,10 @@ void files_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		fuse_reply_buf(req, NULL, 0);
 		break;
 	case NODE_REPORT:
-		reply_part(req, node->text, node->size, size, offset);
+		if (node->text)
+			reply_part(req, node->text, node->size, size, offset);
+		else
+			fuse_reply_err(req, ESTALE); /* it died with an earlier process */
 		break;
 	case NODE_PROBE:
 		reply_part(req, probe_text, node->size, size, offset);
@@ -414,8 +524,9 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 {
 	struct files *files = files_of(req);
 	struct node *node = nodes_find(&files->nodes, id);
+	bool was_open = handles_release(&files->nodes.handles, info->fh);
 
 	fuse_reply_err(req, 0);
-	if (node && node->opens > 0)
+	if (node && node->opens > 0 && was_open)
 		let_go(files, node);
 }

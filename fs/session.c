@@ -1,9 +1,14 @@
 /*
  * session.c: the file thread's loop, over libfuse's low-level interface.
  *
- * The descriptor comes mounted (from fs_mount, later from a keeper that holds it), so the session
- * is opened on /dev/fd/N. One thread and no splice: hand-over between threads costs more than
- * serving a small file, and the device cannot take pages of secret memory anyway.
+ * The descriptor comes mounted (from fs_mount, or from a keeper that holds it), so the session is
+ * opened on /dev/fd/N. One thread and no splice: hand-over between threads costs more than serving
+ * a small file, and the device cannot take pages of secret memory anyway.
+ *
+ * A request is read into the shared memory, whose place for it was marked as empty before, and is
+ * marked so again when it is answered or kept: what a killed process leaves unanswered is there for
+ * the next one (replay.c). The kernel begins a conversation once in the life of a mount: INIT is
+ * kept, and told to each libfuse anew.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +20,7 @@
 #include <unistd.h>
 
 #include "fs/fs_private.h"
+#include "fs/request.h"
 #include "lease/alloc.h"
 
 /* Requests in a row before messages are looked at again. */
@@ -22,27 +28,38 @@
 
 void files_init(struct files *files, const struct fs_options *options, struct tree *tree)
 {
-	uint64_t seed;
-
-	options->clock->random_bytes(options->clock, &seed, sizeof(seed));
 	files->clock = options->clock;
-	files->pid = getpid();
+	files->pid = options->keeper_pid ? options->keeper_pid : getpid();
+	files->restarts = options->restarts;
 	files->state_folder = alloc_copy(options->state_folder);
 	files->config_file = alloc_copy(options->config_file);
-	files->probing = options->first_open == FS_FIRST_OPEN_PROBE;
+	files->sandbox = alloc_copy(options->sandbox);
+	files->first_open = options->first_open;
+	if (files->first_open == FS_FIRST_OPEN_PROBE)
+		files->first_open = (enum fs_first_open)atomic_load(&files->shared->first_open);
+	files->probing = files->first_open == FS_FIRST_OPEN_PROBE;
 	/* What works everywhere, until the probe has said more. */
-	files->first_open = FS_FIRST_OPEN_ESTALE;
+	if (files->probing)
+		files->first_open = FS_FIRST_OPEN_ESTALE;
+	files->held = shared_resumed(files->shared);
+	files->replayed_slot = files->answered_slot = -1;
 	list_init(&files->questions);
 	callers_init(&files->callers, options->clock, &files->outbox);
-	nodes_init(&files->nodes, options->first_node_id, seed, tree, &files->outbox);
+	kept_begin(files);
+	nodes_init(&files->nodes, files->shared, tree, &files->outbox);
+	holders_init(&files->holders, files->shared, &files->outbox);
 }
 
 void files_finish(struct files *files)
 {
 	callers_finish(&files->callers);
 	nodes_finish(&files->nodes);
+	holders_finish(&files->holders);
+	kept_finish(files);
+	free(files->notice);
 	free(files->state_folder);
 	free(files->config_file);
+	free(files->sandbox);
 }
 
 /* Asked for: folders that many may search at once, so that a kept LOOKUP delays nobody. Not asked
@@ -54,6 +71,7 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 
 	conn->want = conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS);
 	conn->time_gran = 1000000;
+	conn->max_write = SHARED_WRITE_MAX;
 	files->initialised = true;
 }
 
@@ -88,6 +106,7 @@ int session_open(struct files *files, int fuse_fd, struct dsec_error *err)
 		session_close(files);
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "libfuse cannot open a session");
 	}
+	files->fuse_fd = fuse_session_fd(files->session);
 	/* Read until there is nothing: one system call a request while they keep coming. */
 	int flags = fcntl(fuse_fd, F_GETFL);
 	fcntl(fuse_fd, F_SETFL, flags | O_NONBLOCK);
@@ -128,6 +147,59 @@ static void lease_changed(struct files *files, const struct message *message)
 		callers_end_lease(&files->callers, lease->id);
 }
 
+/* Leases whose holder an earlier process knew, and which nobody is any more: nobody is ever given
+ * them, and no end of their holder will come. */
+struct orphans {
+	struct files *files;
+	struct message **messages;
+	size_t n, size;
+};
+
+static bool is_orphan(const struct files *files, const struct lease *lease)
+{
+	switch (lease->slot.holder >> 56) {
+	case HOLDER_CONTAINER:
+	case HOLDER_PROCESS:
+		return !holders_known(&files->holders, lease->slot.holder);
+	case HOLDER_OPEN:
+		return !nodes_open(&files->nodes, lease->id);
+	default:
+		return false;
+	}
+}
+
+static void gather_orphan(void *arg, const struct lease *lease)
+{
+	struct orphans *orphans = arg;
+	struct message *message;
+
+	if (!is_orphan(orphans->files, lease))
+		return;
+	message = message_new(MESSAGE_LET_GO, 1);
+	message->holders[0] = lease->slot.holder;
+	message->text = alloc_copy("its holder is not known any more");
+	message->leases[0] = lease_ref(lease);
+	if (orphans->n == orphans->size) {
+		orphans->size = orphans->size ? 2 * orphans->size : 16;
+		orphans->messages =
+			alloc_resized(orphans->messages, orphans->size, sizeof(struct message *));
+	}
+	orphans->messages[orphans->n++] = message;
+}
+
+static void end_orphans(struct files *files)
+{
+	struct orphans orphans = {.files = files};
+
+	leases_each(&files->nodes.leases, gather_orphan, &orphans);
+	for (size_t i = 0; i < orphans.n; i++) {
+		/* A request that is replayed must not find it. */
+		nodes_end_lease(&files->nodes, orphans.messages[i]->leases[0]->id);
+		message_send(&files->outbox, orphans.messages[i]);
+	}
+	free(orphans.messages);
+}
+
 void files_take(struct files *files, struct message *message)
 {
 	switch (message->kind) {
@@ -147,6 +219,9 @@ void files_take(struct files *files, struct message *message)
 		message->kind = MESSAGE_HELD;
 		message_send(&files->outbox, message);
 		return;
+	case MESSAGE_HOLDER_ENDED:
+		holders_ended(&files->holders, message->holders[0]);
+		break;
 	case MESSAGE_TREE:
 		nodes_reload(&files->nodes, message->tree);
 		message->tree = NULL;
@@ -157,6 +232,21 @@ void files_take(struct files *files, struct message *message)
 		break;
 	case MESSAGE_STOP:
 		stop(files);
+		break;
+	case MESSAGE_HAND_OVER:
+		files->handing_over = files->stopping = true;
+		break;
+	case MESSAGE_RESUME:
+		holders_restore(&files->holders);
+		nodes_restore(&files->nodes);
+		end_orphans(files);
+		files_replay(files);
+		files->held = false;
+		break;
+	case MESSAGE_NOTICE:
+		free(files->notice);
+		files->notice = message->text;
+		message->text = NULL;
 		break;
 	default:
 		break;
@@ -176,6 +266,7 @@ static void take_messages(struct files *files)
 	while (item) {
 		struct queue_item *next = item->next;
 		files_take(files, message_of(item));
+		kept_settle(files);
 		item = next;
 	}
 }
@@ -190,57 +281,109 @@ static void tell(struct files *files, enum message_kind kind, int error)
 	message_send(&files->outbox, message);
 }
 
-/* 0: nothing is there to read; else a negative errno, -ENODEV when the kernel has ended the
- * connection. */
-static int serve(struct files *files, struct fuse_buf *buffer)
+/* Bytes of a request, 0 when there is none, or a negative errno: -ENODEV when the kernel has ended
+ * the connection. */
+static ssize_t receive(const struct files *files)
+{
+	struct shared *shared = files->shared;
+	ssize_t n;
+
+	request_clear(shared->current);
+	do /* ENOENT: it was taken back while it was read */
+		n = read(files->fuse_fd, shared->current, sizeof(shared->current));
+	while (n < 0 && (errno == EINTR || errno == ENOENT));
+	if (n == 0)
+		return -ENODEV;
+	return n > 0 ? n : errno == EAGAIN ? 0 : -errno;
+}
+
+/* The conversation's beginning is kept before it is answered. */
+static void process_init(struct files *files, const void *bytes, size_t n)
+{
+	struct shared *shared = files->shared;
+
+	if (!shared_resumed(shared) && n <= sizeof(shared->init)) {
+		memcpy(shared->init, bytes, n);
+		atomic_store(&shared->init_n, (uint32_t)n);
+	}
+	files_process(files, bytes, n);
+	if (files->initialised)
+		tell(files, MESSAGE_STARTED, 0);
+}
+
+static void process_current(struct files *files, size_t n)
+{
+	struct shared *shared = files->shared;
+
+	if (!files->initialised) {
+		process_init(files, shared->current, n);
+	} else if (request_is_forget(shared->current, n)) {
+		/* It needs no answer, and must not count twice. */
+		_cleanup_free_ unsigned char *bytes = alloc_zeroed(n, 1);
+
+		memcpy(bytes, shared->current, n);
+		request_clear(shared->current);
+		files_process(files, bytes, n);
+	} else {
+		files_process(files, shared->current, n);
+	}
+}
+
+/* 0: nothing is there to read; else a negative errno. */
+static int serve(struct files *files)
 {
 	for (unsigned i = 0; i < REQUESTS_A_TURN; i++) {
-		int r = fuse_session_receive_buf(files->session, buffer);
+		ssize_t n = receive(files);
 
-		if (r == -EAGAIN || r == -EINTR)
-			return 0;
-		if (r == 0)
-			return -ENODEV;
-		if (r < 0)
-			return r;
-
+		if (n <= 0)
+			return (int)n;
 		/* What the engine said before the request was made comes before it: a reader who
 		 * knows that a lease has ended is not given it. */
 		if (queue_has(&files->inbox))
 			take_messages(files);
 		if (files->stopping)
-			return 0; /* closing the descriptor answers it */
-
-		bool was_initialised = files->initialised;
-		fuse_session_process_buf(files->session, buffer);
-		if (files->initialised && !was_initialised)
-			tell(files, MESSAGE_STARTED, 0);
+			return 0; /* the next process, or closing the descriptor, answers it */
+		process_current(files, (size_t)n);
 	}
+	request_clear(files->shared->current);
 	return 0;
+}
+
+/* An earlier process has had it. */
+static void resume(struct files *files)
+{
+	const struct shared *shared = files->shared;
+	size_t n = atomic_load(&shared->init_n);
+	unsigned char bytes[SHARED_INIT_MAX];
+
+	memcpy(bytes, shared->init, n <= sizeof(bytes) ? n : 0);
+	process_init(files, bytes, n <= sizeof(bytes) ? n : 0);
+	if (!files->initialised)
+		tell(files, MESSAGE_STARTED, EPROTO);
 }
 
 void *session_run(void *arg)
 {
 	struct files *files = arg;
-	struct fuse_buf buffer = {0};
 	struct pollfd fds[] = {
 		{.fd = files->inbox.fd, .events = POLLIN},
 		{.fd = fuse_session_fd(files->session), .events = POLLIN},
 	};
 	int r = 0;
 
+	if (files->held)
+		resume(files);
 	while (!files->stopping) {
-		if (poll(fds, 2, -1) < 0)
+		if (poll(fds, files->held ? 1 : 2, -1) < 0)
 			continue;
 		if (fds[0].revents)
 			take_messages(files);
-		if (r == 0 && fds[1].revents && !files->stopping)
-			r = serve(files, &buffer);
+		if (r == 0 && fds[1].revents && !files->held && !files->stopping)
+			r = serve(files);
 		if (r < 0 && fds[1].fd >= 0) {
 			fds[1].fd = -1; /* only messages from now on */
 			tell(files, files->initialised ? MESSAGE_ENDED : MESSAGE_STARTED, -r);
 		}
 	}
-	free(buffer.mem);
 	return NULL;
 }

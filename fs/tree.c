@@ -13,6 +13,7 @@
 
 #define WORLD_FOLDER_MODE (S_IFDIR | 0555)
 #define WORLD_FILE_MODE   (S_IFREG | 0444)
+#define OWNER_FILE_MODE   (S_IFREG | 0400)
 
 struct tree {
 	atomic_uint refs;
@@ -20,7 +21,6 @@ struct tree {
 	struct entry root;
 	size_t entries;
 	char *version; /* with its newline */
-	uint64_t last_content;
 	int64_t loaded_ms;
 };
 
@@ -101,7 +101,7 @@ static void lease_for(struct entry *file, uint64_t secrets)
 	file->secrets = secrets;
 	for (size_t i = 0; i < file->config->n_dynamics; i++)
 		if (secrets >> i & 1 && file->config->dynamics[i].scope != SCOPE_SHARED)
-			file->own = true;
+			file->scopes |= 1u << file->config->dynamics[i].scope;
 }
 
 static int fill_config(struct entry *folder, struct dsec_error *err)
@@ -149,11 +149,25 @@ static void fill_aws_user(struct entry *folder)
 	lease_for(add(folder, "process.json", ENTRY_AWS_PROCESS), folder->secrets);
 }
 
-static void fill_dsec(struct entry *folder)
+static bool hides_something(const struct catalog *catalog)
 {
+	for (size_t i = 0; i < catalog->n_projects; i++)
+		for (size_t j = 0; j < catalog->projects[i].n_configs; j++)
+			if (catalog->projects[i].configs[j].access.hide)
+				return true;
+	return false;
+}
+
+/* They name all configs. */
+static void fill_dsec(struct entry *folder, const struct catalog *catalog)
+{
+	struct entry *leases, *metrics;
+
 	folder->children = alloc_zeroed(3, sizeof(*folder->children));
-	add(folder, "leases.json", ENTRY_LEASES);
-	add(folder, "metrics", ENTRY_METRICS);
+	leases = add(folder, "leases.json", ENTRY_LEASES);
+	metrics = add(folder, "metrics", ENTRY_METRICS);
+	if (hides_something(catalog))
+		leases->mode = metrics->mode = OWNER_FILE_MODE;
 	add(folder, "version", ENTRY_VERSION);
 }
 
@@ -195,36 +209,38 @@ static int fill(struct tree *tree, struct entry *folder, struct dsec_error *err)
 		fill_aws_user(folder);
 		return 0;
 	case ENTRY_DSEC:
-		fill_dsec(folder);
+		fill_dsec(folder, tree->catalog);
 		return 0;
 	default:
 		return 0;
 	}
 }
 
-/* A file that needs no lease: learns its size, and whether its bytes are those of the tree before.
- */
-static void measure(struct tree *tree, struct entry *file, const struct tree *previous)
+uint64_t tree_content(const struct download *bytes)
 {
-	struct download bytes = {0}, before = {0};
-	const struct entry *old = previous ? tree_counterpart(previous, file) : NULL;
+	unsigned char digest[SECRET_DIGEST_SIZE];
+	uint64_t content;
 
-	file->content = ++tree->last_content;
+	secret_digest_bytes(digest, bytes->bytes, bytes->n);
+	memcpy(&content, digest, sizeof(content));
+	return content;
+}
+
+/* A file that needs no lease: learns its size and what its bytes are. */
+static void measure(const struct tree *tree, struct entry *file)
+{
+	struct download bytes = {0};
+
 	file->error = -tree_render(&bytes, tree, file, NULL);
 	if (file->error == 0) {
 		file->size = bytes.n;
-		if (old && old->secrets == 0 && old->size == bytes.n &&
-		    tree_render(&before, previous, old, NULL) == 0 &&
-		    (bytes.n == 0 || memcmp(bytes.bytes, before.bytes, bytes.n) == 0))
-			file->content = old->content;
+		file->content = tree_content(&bytes);
 	}
 	download_finish(&bytes);
-	download_finish(&before);
 }
 
 /* `folder` stands where it stays: its children point to it. */
-static int build(struct tree *tree, struct entry *folder, const struct tree *previous,
-		 struct dsec_error *err)
+static int build(struct tree *tree, struct entry *folder, struct dsec_error *err)
 {
 	int r = fill(tree, folder, err);
 
@@ -237,22 +253,21 @@ static int build(struct tree *tree, struct entry *folder, const struct tree *pre
 
 		child->ino = tree_ino(folder->ino, child->name);
 		if (entry_is_folder(child))
-			r = build(tree, child, previous, err);
+			r = build(tree, child, err);
 		else if (child->secrets == 0 && !entry_is_report(child))
-			measure(tree, child, previous);
+			measure(tree, child);
 	}
 	return r;
 }
 
 int tree_new(struct tree **ret, struct catalog *catalog, const char *version, int64_t loaded_ms,
-	     const struct tree *previous, struct dsec_error *err)
+	     struct dsec_error *err)
 {
 	struct tree *tree = alloc_zeroed(1, sizeof(*tree));
 
 	atomic_init(&tree->refs, 1);
 	tree->catalog = catalog_ref(catalog);
 	tree->loaded_ms = loaded_ms;
-	tree->last_content = previous ? previous->last_content : 0;
 	tree->entries = 1;
 	if (asprintf(&tree->version, "%s\n", version) < 0)
 		abort();
@@ -266,7 +281,7 @@ int tree_new(struct tree **ret, struct catalog *catalog, const char *version, in
 		.ino = 1,
 	};
 
-	int r = build(tree, &tree->root, previous, err);
+	int r = build(tree, &tree->root, err);
 	if (r < 0) {
 		tree_unref(tree);
 		return r;

@@ -52,13 +52,15 @@ struct entry {
 	const struct download_key *key; /* KEY */
 	enum download_format format;    /* FORMAT */
 	uint64_t secrets; /* bit i: config->dynamics[i] must be leased to read it; 0: nothing */
-	bool own; /* one of those has scope user: readers of different uid have different files */
+	/* Bit i: one of those has scope i, other than shared: readers who are different holders
+	 * have different files. */
+	unsigned scopes;
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
 	ino_t ino;
-	/* Of a file that needs no lease. Two trees give the same name the same `content` exactly
-	 * when the bytes are the same. */
+	/* Of a file that needs no lease. The same `content` means the same bytes, also to another
+	 * process that shares the arena. */
 	size_t size;
 	uint64_t content;
 	int error; /* 0, or the errno of opening it: its text is too long */
@@ -66,10 +68,10 @@ struct entry {
 
 struct tree;
 
-/* Takes a reference to the catalog. `previous` (NULL: none) is the tree that this one replaces.
- * `version` is the text of .dsec/version; loaded_ms the time that its files show. */
+/* Takes a reference to the catalog. `version` is the text of .dsec/version; loaded_ms the time that
+ * its files show. */
 int tree_new(struct tree **ret, struct catalog *catalog, const char *version, int64_t loaded_ms,
-	     const struct tree *previous, struct dsec_error *err);
+	     struct dsec_error *err);
 struct tree *tree_ref(struct tree *tree);
 struct tree *tree_unref(struct tree *tree); /* NULL-safe; returns NULL */
 
@@ -90,6 +92,9 @@ const struct entry *tree_counterpart(const struct tree *tree, const struct entry
 /* The inode number of a name in a folder: the same for the same path as long as dsec lives, and in
  * the next life too. */
 ino_t tree_ino(ino_t folder, const char *name);
+
+/* A digest of the bytes (secret_digest_bytes). */
+uint64_t tree_content(const struct download *bytes);
 
 /* Writes the file's bytes into an empty buffer. leases is indexed like config->dynamics; those of
  * entry->secrets are set. 0; -EFBIG beyond DOWNLOAD_SIZE_MAX or where memory is short. Not for

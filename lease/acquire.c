@@ -378,6 +378,23 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 	return request_find(engine, ticket) ? ticket : 0;
 }
 
+void engine_refused(struct engine *engine, const char *project, const char *config,
+		    uint64_t secrets, const struct lease_caller *caller,
+		    const struct dsec_error *err)
+{
+	const struct config *asked = catalog_config(engine->catalog, project, config);
+
+	for (size_t i = 0; asked && i < asked->n_dynamics; i++) {
+		struct pool *pool = pool_find(engine, project, config, asked->dynamics[i].name);
+		const struct lease_slot slot = {project, config, asked->dynamics[i].name, 0, 0};
+
+		if (!(secrets >> i & 1))
+			continue;
+		pool_failed(pool, err);
+		report_failed(engine, &slot, caller, err);
+	}
+}
+
 void engine_abandon(struct engine *engine, uint64_t ticket)
 {
 	struct request *request = request_find(engine, ticket);

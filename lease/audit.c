@@ -93,7 +93,8 @@ void audit_add_caller(struct audit_entry *entry, const struct lease_caller *call
 		audit_add(entry, json, "pid", json_integer(who->pid));
 		if (who->started_ms != 0)
 			add_time(entry, json, "started", who->started_ms);
-		audit_add_text(entry, json, "executable", who->executable);
+		audit_add_text(entry, json, who->executable ? "executable" : "command",
+			       who->executable ? who->executable : who->command);
 		audit_add_text(entry, json, "cgroup", who->cgroup);
 		audit_add_text(entry, json, "container", who->container);
 	} else if (caller->pid > 0) {
@@ -248,7 +249,7 @@ int audit_open(struct audit **ret, const struct audit_options *options, struct d
 		audit_close(audit);
 		return r;
 	}
-	audit->store = audit_store_start(options->state_folder);
+	audit->opened = true;
 	*ret = audit;
 	return 0;
 }
@@ -257,7 +258,7 @@ struct audit *audit_close(struct audit *audit)
 {
 	if (!audit)
 		return NULL;
-	if (audit->store)
+	if (audit->opened)
 		audit_readers_end_all(audit);
 	audit_readers_finish(&audit->readers);
 	audit_log_close(audit);

@@ -121,6 +121,8 @@ static void sort(struct audit_files *files, const char *file)
 
 	for (size_t i = 0; i < files->n; i++) {
 		all[i] = (struct numbered){files->paths[i], first_number(files->paths[i])};
+		if (all[i].first == 0 && file)
+			all[i].first = audit_files_number(file, files->paths[i]);
 		if (all[i].first == 0 && (!file || strcmp(file, files->paths[i]) == 0))
 			all[i].first = UINT64_MAX;
 	}

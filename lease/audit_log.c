@@ -21,6 +21,7 @@
 #include "lease/alloc.h"
 #include "lease/audit_files.h"
 #include "lease/audit_private.h"
+#include "lease/opener.h"
 
 /* The last whole line is looked for in so much of the file's end. */
 #define TAIL_MAX (4 * AUDIT_LINE_MAX)
@@ -134,11 +135,11 @@ static struct audit_head last_rotated(const char *file)
  */
 static int open_file(const char *file, struct stat *ret_st, struct dsec_error *err)
 {
-	int fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	int fd = opener_open(file, OPENER_APPEND);
 
 	if (fd < 0)
 		return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "cannot open the audit log %s: %s",
-				      file, strerror(errno));
+				      file, strerror(-fd));
 	if (fstat(fd, ret_st) < 0 || !S_ISREG(ret_st->st_mode)) {
 		close(fd);
 		return dsec_error_set(err, DSEC_ERROR_INVALID,
@@ -455,7 +456,10 @@ static void rotate(struct audit *audit)
 			       audit->options.file, strerror(errno));
 	if (fd < 0) {
 		audit->rotate_at = next_rotation(audit, audit->size);
-		audit_say(audit, LOG_ERR, "%s; it goes on in the same file", err.message);
+		audit_say(audit, LOG_ERR,
+			  "%s; it goes on in the same file: let its folder belong to the worker's "
+			  "user, or rotate it by other means",
+			  err.message);
 		return;
 	}
 	if (read_tail(&tail, fd, (uint64_t)st.st_size) < 0)
@@ -524,6 +528,8 @@ void audit_log_tell_head(struct audit *audit)
 	audit_hex(hex, audit->head.mac);
 	audit_say(audit, LOG_NOTICE, "audit log %s: number %" PRIu64 " has the head %s",
 		  audit->options.file, audit->head.number, hex);
+	if (!audit->store)
+		audit->store = audit_store_start(audit->options.state_folder);
 	audit_store_put(audit->store, audit->fd, &audit->head);
 	audit->told = audit->head.number;
 	audit_store_problem(audit->store, problem);
@@ -533,7 +539,7 @@ void audit_log_tell_head(struct audit *audit)
 
 void audit_log_close(struct audit *audit)
 {
-	if (audit->store)
+	if (audit->opened)
 		audit_log_tell_head(audit);
 	audit->store = audit_store_stop(audit->store);
 	if (audit->fd >= 0)

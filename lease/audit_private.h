@@ -30,7 +30,8 @@ struct audit_readers {
 struct audit {
 	struct audit_options options; /* its texts are the audit's own */
 	struct secret *key;
-	struct audit_store *store;
+	bool opened;
+	struct audit_store *store; /* NULL until there is something for it: it is a thread */
 	struct audit_readers readers;
 
 	int fd; /* -1: it cannot be opened, and need not be */

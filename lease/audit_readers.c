@@ -36,7 +36,9 @@ struct reader_key {
  * cgroup. */
 static const char *executable_of(const struct lease_caller *caller)
 {
-	return caller->who && caller->who->executable ? caller->who->executable : "";
+	if (!caller->who)
+		return "";
+	return caller->who->executable ? caller->who->executable : caller->who->command;
 }
 
 static const char *place_of(const struct lease_caller *caller)

@@ -71,8 +71,8 @@ struct tag {
 enum lease_scope {
 	SCOPE_SHARED,    /* one lease for all readers of the config */
 	SCOPE_USER,      /* one a uid */
-	SCOPE_CONTAINER, /* refused by this version, with a sentence */
-	SCOPE_PROCESS,   /* likewise */
+	SCOPE_CONTAINER, /* one a container or unit of systemd */
+	SCOPE_PROCESS,   /* one a process */
 	SCOPES,          /* how many there are */
 };
 
@@ -103,11 +103,23 @@ struct static_secret {
 	struct secret *value;
 };
 
+/* Names may be patterns, as of fnmatch(3). */
+struct allow {
+	const uid_t *uids;
+	const gid_t *gids;
+	const char *const *units;      /* of systemd: "app.service" */
+	const char *const *containers; /* "docker:ID", or the ID or name alone */
+	size_t n_uids, n_gids, n_units, n_containers;
+};
+
 struct access {
 	uid_t uid;
 	gid_t gid;
 	mode_t mode; /* of files, read bits only; folders get x where there is r. Default 0400 of
 			the daemon's user */
+	bool restricted;    /* only who is in one of the lists may read, root too */
+	struct allow allow; /* all empty where it is not restricted */
+	bool hide;          /* who may not read does not see it either */
 };
 
 struct config {

@@ -143,17 +143,22 @@ static void read_mode(struct access *ret, const struct cursor *object)
 
 static void read_access(struct access *ret, const struct cursor *object)
 {
-	static const char *const known[] = {"user", "group", "mode", NULL};
+	static const char *const known[] = {"user", "group", "mode", "allow", "hide", NULL};
 	const struct catalog_system *system = object->reader->system;
 	struct cursor at;
 
-	*ret = (struct access){system->default_uid, system->default_gid, 0400};
+	*ret = (struct access){
+		.uid = system->default_uid,
+		.gid = system->default_gid,
+		.mode = 0400,
+	};
 	if (!cursor_object(object, "access", "{\"group\": \"app\", \"mode\": \"0440\"}", &at))
 		return;
 	cursor_known(&at, known);
 	read_user(ret, &at);
 	read_group(ret, &at);
 	read_mode(ret, &at);
+	read_allow(ret, &at);
 }
 
 /* The config's name up to its first '_', which is how Doppler names the configs of an environment.

@@ -109,6 +109,7 @@ void read_endpoints(struct integration *ret, const struct cursor *integration);
 void read_policies(struct dynamic_secret *ret, const struct cursor *object);
 void read_dynamic_secret(struct dynamic_secret *ret, const struct cursor *at);
 void read_api(struct catalog *ret, const struct cursor *root);
+void read_allow(struct access *ret, const struct cursor *access);
 void read_config(struct config *ret, const char *project, const struct cursor *at);
 
 /* For qsort and bsearch of structs that begin with their name. */

@@ -183,15 +183,13 @@ static void read_scope(struct dynamic_secret *ret, const struct cursor *object)
 	for (size_t i = 0; name && i < sizeof(scopes) / sizeof(scopes[0]); i++)
 		if (strcmp(scopes[i].name, name) == 0) {
 			ret->scope = scopes[i].scope;
-			if (ret->scope != SCOPE_SHARED && ret->scope != SCOPE_USER)
-				cursor_refuse(&at,
-					      "this version does not have the scope \"%s\" yet; it "
-					      "can be \"shared\" or \"user\"",
-					      name);
 			return;
 		}
 	if (name)
-		cursor_refuse(&at, "\"%.64s\" is no scope; it can be \"shared\" or \"user\"", name);
+		cursor_refuse(&at,
+			      "\"%.64s\" is no scope; it can be \"shared\", \"user\", "
+			      "\"container\" or \"process\"",
+			      name);
 }
 
 static void read_warm(const struct cursor *object)

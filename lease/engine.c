@@ -54,6 +54,7 @@ int engine_new(struct engine **ret, const struct engine_env *env, struct catalog
 	engine->env.daemon_id = engine->daemon_id;
 	memcpy(engine->daemon_id, env->daemon_id, DAEMON_ID_MAX);
 	engine->catalog = catalog_ref(catalog);
+	engine->last_generation = env->last_generation;
 	timers_init(&engine->timers);
 	list_init(&engine->accounts);
 	list_init(&engine->pools);
@@ -101,14 +102,20 @@ static void forget_foreign(struct engine *engine, const struct journal_record *r
 	engine->n_foreign++;
 }
 
-void engine_recall(struct engine *engine, const struct journal_record *record)
+void engine_recall_kept(struct engine *engine, const struct journal_record *record,
+			const struct engine_kept *kept)
 {
 	if (record->state == JOURNAL_GONE)
 		return;
 	if (identity_path_is_of(record->path, engine->daemon_id))
-		principal_recall(engine, record);
+		principal_recall(engine, record, kept);
 	else
 		forget_foreign(engine, record);
+}
+
+void engine_recall(struct engine *engine, const struct journal_record *record)
+{
+	engine_recall_kept(engine, record, NULL);
 }
 
 static void tell_foreign(const struct engine *engine)

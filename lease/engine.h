@@ -77,6 +77,9 @@ struct lease {
 	bool renewed; /* it takes the place of another version */
 };
 
+/* An older version of a lease that a newer one took the place of: that generation, that end. */
+struct lease *lease_version(const struct lease *lease, uint64_t generation, int64_t expires_ms);
+
 struct lease *lease_ref(const struct lease *lease);
 struct lease *lease_unref(const struct lease *lease); /* NULL-safe; returns NULL */
 
@@ -152,8 +155,10 @@ struct engine_env {
 	struct provider *(*provider)(void *arg, const struct integration *integration);
 	void *provider_arg;
 	struct engine_observer observer; /* unset functions are not called */
-	const char *daemon_id; /* 16 lower-case hexadecimal digits: this machine and this state
-				  folder (identity.h) */
+	uint64_t last_generation; /* every lease's is greater: what an earlier process on the same
+				     mount has published */
+	const char *daemon_id;    /* 16 lower-case hexadecimal digits: this machine and this state
+				     folder (identity.h) */
 };
 
 int engine_new(struct engine **ret, const struct engine_env *env, struct catalog *catalog,
@@ -163,6 +168,19 @@ engine_free(struct engine *engine); /* NULL-safe; forgets everything, revokes no
 
 /* What the journal held, before engine_start: each record once. */
 void engine_recall(struct engine *engine, const struct journal_record *record);
+
+/* What an earlier process on the same mount knew of a lease and this one has from it. */
+struct engine_kept {
+	uint64_t generation;
+	struct secret *secret_access_key;
+	lease_holder holder;
+	int64_t start_at, rotate_at, expire_at, expires_ms;
+};
+
+/* The same of a lease whose secret is here: it is active, as it was. Takes a reference to the
+ * secret. */
+void engine_recall_kept(struct engine *engine, const struct journal_record *record,
+			const struct engine_kept *kept);
 
 /* Begins: settles the differences between journal, IAM and configuration in the background.
  * `rebuild`: the journal was lost. */
@@ -207,6 +225,12 @@ typedef void engine_acquired(void *arg, const struct lease *const *leases, size_
  * engine_abandon. */
 uint64_t engine_acquire(struct engine *engine, const struct acquire *request, engine_acquired *done,
 			void *arg);
+
+/* A reader was refused these secrets before it came to ask for them: .status and the observer hear
+ * of it. */
+void engine_refused(struct engine *engine, const char *project, const char *config,
+		    uint64_t secrets, const struct lease_caller *caller,
+		    const struct dsec_error *err);
 
 /* The reader was interrupted: `done` is not called. The lease goes on and is cached; one that
  * nobody else is to be given is given up or revoked. */

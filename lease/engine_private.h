@@ -280,7 +280,10 @@ struct principal {
 			      */
 	int64_t start_at, expire_at;
 	int64_t revoking_at; /* since when it is to be removed, as far as this daemon knows */
-	bool adopted;       /* it comes from an earlier daemon */
+	bool recalled;       /* it comes from an earlier process, or IAM alone knew it */
+	bool adopted;        /* and without its secret */
+	struct engine_kept
+		kept;       /* of one whose lease goes on, until it is published; else no secret */
 	bool seen;          /* in a list of this daemon's users */
 	bool counted;       /* in n_users */
 	bool key_left;      /* in n_keys */
@@ -311,6 +314,9 @@ void principal_set_key_left(struct principal *principal, bool left);
 void principal_publish(struct principal *principal, struct secret *secret_access_key,
 		       int64_t min_validity_ms);
 
+/* A lease goes on as an earlier process has published it. */
+void principal_resume(struct principal *principal);
+
 /* An adopted lease's end is known in AWS's time: when is that here? */
 void principal_set_expiry(struct principal *principal);
 
@@ -322,7 +328,8 @@ void principal_drop(struct principal *principal);   /* its intent could not be r
 void principal_free(struct principal *principal);
 
 /* What a journal's record becomes at start. */
-void principal_recall(struct engine *engine, const struct journal_record *record);
+void principal_recall(struct engine *engine, const struct journal_record *record,
+		      const struct engine_kept *kept); /* NULL: nothing */
 
 /* Making one for a slot. */
 void grant_begin(struct slot *slot);

@@ -61,8 +61,8 @@ static void learn(struct grant *grant, const struct provider_answer *answer,
 	struct journal_record *record = &principal->record;
 
 	if (has_key(answer, err))
-		snprintf(record->access_key_id, sizeof(record->access_key_id), "%s",
-			 answer->access_key_id);
+		dsec_print_safely(record->access_key_id, sizeof(record->access_key_id),
+				  answer->access_key_id);
 	else if (!err || err->ambiguous)
 		principal->key_unknown = true;
 	else if (!principal->key_unknown)

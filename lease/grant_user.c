@@ -64,8 +64,9 @@ static void learn(struct grant *grant, const struct provider_answer *answer,
 	if (is) {
 		const char *arn = answer->users[0].arn;
 
-		snprintf(principal->record.arn, sizeof(principal->record.arn), "%s",
-			 arn ? arn : "");
+		/* A server's text, which goes into files, reports and the journal. */
+		dsec_print_safely(principal->record.arn, sizeof(principal->record.arn),
+				  arn ? arn : "");
 		principal->user_certain = true;
 		grant->created_at = now;
 	}

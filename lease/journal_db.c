@@ -198,6 +198,15 @@ static int query_text(struct journal_db *db, const char *sql, char *to, size_t s
 	return 0;
 }
 
+/* No text of ours has one, and all of them are printed. */
+static bool has_control_character(const unsigned char *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (text[i] < ' ' || text[i] == 0x7f)
+			return true;
+	return false;
+}
+
 /* A row is read whole or not at all: what has another type or does not fit was not written by us.
  */
 static bool read_row(sqlite3_stmt *stmt, struct journal_record *record)
@@ -215,7 +224,7 @@ static bool read_row(sqlite3_stmt *stmt, struct journal_record *record)
 	for (size_t i = 0; i < N_TEXTS; i++, column++) {
 		const unsigned char *text = sqlite3_column_text(stmt, column);
 		size_t n = (size_t)sqlite3_column_bytes(stmt, column);
-		if (!text || n >= texts[i].size || memchr(text, '\0', n))
+		if (!text || n >= texts[i].size || has_control_character(text, n))
 			return false;
 		memcpy((char *)record + texts[i].offset, text, n);
 	}

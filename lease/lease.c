@@ -36,6 +36,17 @@ struct lease *lease_new(const struct lease *from)
 	return lease;
 }
 
+struct lease *lease_version(const struct lease *lease, uint64_t generation, int64_t expires_ms)
+{
+	struct lease from = *lease;
+
+	from.generation = generation;
+	from.expires_ms = expires_ms;
+	from.expire_at -= lease->expires_ms - expires_ms;
+	from.rotate_at -= lease->expires_ms - expires_ms;
+	return lease_new(&from);
+}
+
 struct lease *lease_ref(const struct lease *lease)
 {
 	struct counted_lease *made = counted(lease);

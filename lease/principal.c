@@ -98,6 +98,7 @@ void principal_free(struct principal *principal)
 	list_remove(&principal->in_pool);
 	list_remove(&principal->link);
 	lease_unref(principal->lease);
+	secret_unref(principal->kept.secret_access_key);
 	recipe_unref(principal->recipe);
 	free(principal);
 }
@@ -195,12 +196,12 @@ void principal_record(struct principal *principal, enum journal_state state)
 
 /* Active. */
 
-static struct lease *make_lease(struct principal *principal, struct secret *secret_access_key,
-				int64_t rotate_at)
+static struct lease *make_lease(struct principal *principal, uint64_t generation,
+				struct secret *secret_access_key, int64_t rotate_at)
 {
 	const struct journal_record *record = &principal->record;
 	const struct lease from = {
-		.generation = ++principal->engine->last_generation,
+		.generation = generation,
 		.slot = {.project = record->project,
 			 .config = record->config,
 			 .secret = record->secret,
@@ -269,21 +270,46 @@ static void due(struct timer *timer)
 		observer->due(observer->arg, principal->lease);
 }
 
+static void publish(struct principal *principal, struct lease *lease)
+{
+	struct lease *old = principal->lease;
+
+	principal->lease = lease;
+	timer_arm(&principal->engine->timers, &principal->timer, principal->expire_at);
+	arm_due(principal);
+	if (lease->secret_access_key) {
+		if (principal->slot)
+			slot_add(principal->slot, lease);
+		engine_event(principal->engine, LEASE_ACTIVE, lease, NULL);
+	}
+	lease_unref(old);
+}
+
 void principal_publish(struct principal *principal, struct secret *secret_access_key,
 		       int64_t min_validity_ms)
 {
-	struct lease *old = principal->lease;
-	int64_t rotate_at = principal->expire_at - min_validity_ms;
+	publish(principal, make_lease(principal, ++principal->engine->last_generation,
+				      secret_access_key, principal->expire_at - min_validity_ms));
+}
 
-	principal->lease = make_lease(principal, secret_access_key, rotate_at);
-	timer_arm(&principal->engine->timers, &principal->timer, principal->expire_at);
-	arm_due(principal);
-	if (secret_access_key) {
-		if (principal->slot)
-			slot_add(principal->slot, principal->lease);
-		engine_event(principal->engine, LEASE_ACTIVE, principal->lease, NULL);
+/* The end is the one that was published last: a renewal that was under way may have reached the
+ * journal alone, or AWS too, and a lease that ends too early harms nobody. */
+void principal_resume(struct principal *principal)
+{
+	struct engine_kept *kept = &principal->kept;
+
+	principal->holder = kept->holder;
+	principal->start_at = kept->start_at;
+	principal->expire_at = kept->expire_at;
+	if (principal->recipe)
+		principal->slot = slot_get(principal->pool, principal->record.ttl_ms, kept->holder);
+	if (principal->record.expires_ms != kept->expires_ms) {
+		principal->record.expires_ms = kept->expires_ms;
+		principal_record(principal, JOURNAL_ACTIVE);
 	}
-	lease_unref(old);
+	publish(principal,
+		make_lease(principal, kept->generation, kept->secret_access_key, kept->rotate_at));
+	kept->secret_access_key = secret_unref(kept->secret_access_key);
 }
 
 void principal_set_expiry(struct principal *principal)

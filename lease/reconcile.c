@@ -26,9 +26,10 @@ static int64_t last_echo_at(const struct engine *engine, const struct journal_re
 	return engine_now(engine) + (!answered && age < OLD_MS ? CONSISTENCY_MS : 0);
 }
 
-/* A record of an earlier daemon. What was not in use is half-made or half-removed, and goes; what
- * was lives to its end, though its secret died with that daemon. */
-void principal_recall(struct engine *engine, const struct journal_record *record)
+/* A record of an earlier process. What was not in use is half-made or half-removed, and goes; what
+ * was lives to its end: as before where its secret was kept, else without readers. */
+void principal_recall(struct engine *engine, const struct journal_record *record,
+		      const struct engine_kept *kept)
 {
 	struct pool *pool = pool_get(engine, record->project, record->config, record->secret);
 	struct account *account = account_find(engine, record->integration);
@@ -36,7 +37,13 @@ void principal_recall(struct engine *engine, const struct journal_record *record
 
 	if (pool->recipe && pool->recipe->secret.fingerprint == record->fingerprint)
 		principal->recipe = recipe_ref(pool->recipe);
-	principal->adopted = true;
+	principal->recalled = true;
+	if (kept && record->state == JOURNAL_ACTIVE) {
+		principal->kept = *kept;
+		secret_ref(kept->secret_access_key);
+	} else {
+		principal->adopted = true;
+	}
 	principal->user_certain = was_made(record);
 	principal->settled_at = engine_now(engine) + CONSISTENCY_MS;
 	principal->echo_at = last_echo_at(engine, record);
@@ -52,7 +59,9 @@ static void begin_recalled(struct principal *principal)
 	const struct journal_record *record = &principal->record;
 
 	/* Its lease is for the observer, who is told of its end; one that never was has none. */
-	if (record->state == JOURNAL_ACTIVE || record->access_key_id[0])
+	if (principal->kept.secret_access_key)
+		principal_resume(principal);
+	else if (record->state == JOURNAL_ACTIVE || record->access_key_id[0])
 		principal_set_expiry(principal);
 	if (record->state != JOURNAL_ACTIVE) {
 		principal->state = PRINCIPAL_CREATING; /* or it has ended: not again */
@@ -69,7 +78,7 @@ void reconcile_recalled(struct engine *engine)
 	list_each (at, &engine->principals) {
 		struct principal *principal = container_of(at, struct principal, link);
 
-		if (principal->adopted)
+		if (principal->recalled)
 			begin_recalled(principal);
 	}
 }
@@ -93,12 +102,12 @@ static struct principal *adopt(struct account *account, const struct provider_us
 	snprintf(record.integration, sizeof(record.integration), "%s", account->name);
 	snprintf(record.user, sizeof(record.user), "%s", user->name);
 	snprintf(record.path, sizeof(record.path), "%s", user->path);
-	snprintf(record.arn, sizeof(record.arn), "%s", user->arn ? user->arn : "");
+	dsec_print_safely(record.arn, sizeof(record.arn), user->arn ? user->arn : "");
 
 	struct principal *principal =
 		principal_new(engine, account, pool_get(engine, "", "", ""), &record);
 
-	principal->adopted = true;
+	principal->recalled = principal->adopted = true;
 	principal->user_certain = true;
 	principal->key_unknown = true;
 	principal->seen = true;
@@ -203,7 +212,7 @@ static void check_missing(struct account *account)
 	list_each (at, &account->engine->principals) {
 		struct principal *principal = container_of(at, struct principal, link);
 
-		if (principal->account == account && principal->adopted && !principal->seen &&
+		if (principal->account == account && principal->recalled && !principal->seen &&
 		    principal->state == PRINCIPAL_ACTIVE)
 			check(principal);
 	}

@@ -8,9 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include "lease/secret_arena.h"
 
@@ -33,6 +39,12 @@
  * secrets share one of AddressSanitizer's granules. */
 #define UNIT_SIZE 16
 
+/* Of the digests; it lies behind the units, in a page of its own. */
+#define KEY_SIZE 32
+
+/* What statfs(2) says of memfd_secret's memory (SECRETMEM_MAGIC of the kernel). */
+#define SECRETMEM_TYPE 0x5345434d
+
 enum { UNIT_FREE, UNIT_TAKEN };
 
 struct secret {
@@ -47,6 +59,8 @@ struct secret {
 static struct {
 	const char *kind;
 	unsigned char *bytes;
+	unsigned char *key; /* KEY_SIZE */
+	size_t mapped;      /* bytes */
 	size_t n_units;
 	unsigned char *units; /* UNIT_FREE or UNIT_TAKEN; touched in secret_new alone */
 	atomic_size_t used;
@@ -115,70 +129,158 @@ static void *map_locked(size_t bytes)
 	return at;
 }
 
-/* A forked child gets none of it: the pages of memfd_secret would be shared with it, so that its
- * unref would wipe its parent's secrets, and a copy of locked memory is not locked. What forks (a
- * daemon going to the background) does it before this. */
-static void *map(enum secret_arena_source source, size_t bytes, const char **ret_kind)
+static size_t page_size(void)
 {
-	void *at = source == SECRET_ARENA_BEST ? map_secretmem(bytes) : NULL;
-	*ret_kind = "memfd_secret";
-	if (!at) {
-		at = map_locked(bytes);
-		*ret_kind = "locked memory";
-	}
-	if (at && madvise(at, bytes, MADV_DONTFORK) < 0) {
-		int error = errno;
-		munmap(at, bytes);
-		errno = error;
-		at = NULL;
-	}
-	return at;
+	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-void *secret_map(size_t bytes)
+/* Units, and the key's page. */
+static size_t mapping_size(size_t bytes)
 {
-	const char *kind;
+	size_t page = page_size();
 
-	return map(SECRET_ARENA_BEST, bytes, &kind);
+	assert(bytes > 0 && bytes <= SIZE_MAX / 2);
+	return (bytes + page - 1) / page * page + page;
+}
+
+static int cannot_lock(size_t bytes, int error, struct dsec_error *err)
+{
+	return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
+			      "cannot lock %zu KiB of memory for secrets: %s (the limit is "
+			      "RLIMIT_MEMLOCK: ulimit -l, LimitMEMLOCK=)",
+			      bytes / 1024, strerror(error));
+}
+
+static bool has_key(void)
+{
+	static const unsigned char none[KEY_SIZE];
+
+	return memcmp(arena.key, none, KEY_SIZE) != 0;
+}
+
+/* Takes over the mapping, which is unmapped on failure. `is_new`: nothing is in it. */
+static int begin(void *at, size_t mapped, const char *kind, bool is_new, struct dsec_error *err)
+{
+	size_t bytes = mapped - page_size();
+	unsigned char *units = calloc(bytes / UNIT_SIZE, 1);
+
+	/* A forked child gets no arena: the pages of memfd_secret would be shared with it, so that
+	 * its unref would wipe its parent's secrets, and a copy of locked memory is not locked.
+	 * What forks (a daemon going to the background) does it before this. */
+	if (!units || madvise(at, mapped, MADV_DONTFORK) < 0) {
+		int error = units ? errno : ENOMEM;
+		munmap(at, mapped);
+		free(units);
+		return cannot_lock(bytes, error, err);
+	}
+	/* Every page is taken now: a page fault that finds no memory later has nobody to tell. */
+	if (is_new)
+		secret_wipe(at, mapped);
+	arena.bytes = at;
+	arena.key = (unsigned char *)at + bytes;
+	arena.mapped = mapped;
+	arena.units = units;
+	arena.n_units = bytes / UNIT_SIZE;
+	arena.kind = kind;
+	if (!has_key() && getrandom(arena.key, KEY_SIZE, 0) != KEY_SIZE)
+		abort(); /* it cannot fail for so few bytes */
+	ASAN_POISON_MEMORY_REGION(at, bytes);
+	return 0;
 }
 
 int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct dsec_error *err)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t mapped = mapping_size(bytes);
 
 	assert(!arena.bytes);
-	assert(bytes > 0 && bytes <= SIZE_MAX / 2);
-	bytes = (bytes + page - 1) / page * page;
-
-	unsigned char *units = calloc(bytes / UNIT_SIZE, 1);
-	if (!units)
-		return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "out of memory");
-
-	const char *kind;
 	raise_lock_limit(); /* now: a worker's filter kills who changes limits later */
-	void *at = map(source, bytes, &kind);
+	void *at = source == SECRET_ARENA_BEST ? map_secretmem(mapped) : NULL;
+	const char *kind = "memfd_secret";
 	if (!at) {
-		int error = errno;
-		free(units);
-		return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
-				      "cannot lock %zu KiB of memory for secrets: %s (the limit is "
-				      "RLIMIT_MEMLOCK: ulimit -l, LimitMEMLOCK=)",
-				      bytes / 1024, strerror(error));
+		at = map_locked(mapped);
+		kind = "locked memory";
 	}
-	/* Every page is taken now: a page fault that finds no memory later has nobody to tell. */
-	secret_wipe(at, bytes);
-	ASAN_POISON_MEMORY_REGION(at, bytes);
-
-	arena.bytes = at;
-	arena.units = units;
-	arena.n_units = bytes / UNIT_SIZE;
-	arena.kind = kind;
-	return 0;
+	return at ? begin(at, mapped, kind, true, err) : cannot_lock(bytes, errno, err);
 }
 
 int secret_arena_init(size_t bytes, struct dsec_error *err)
 {
 	return secret_arena_init_from(SECRET_ARENA_BEST, bytes, err);
+}
+
+void *secret_map(size_t bytes)
+{
+	void *at = map_secretmem(bytes);
+
+	if (!at)
+		at = map_locked(bytes);
+	if (at && madvise(at, bytes, MADV_DONTFORK) < 0) {
+		munmap(at, bytes);
+		at = NULL;
+	}
+	return at;
+}
+
+/* Memory that outlives the process. */
+
+int secret_memory_create(void)
+{
+	int fd = -1;
+
+#ifdef SYS_memfd_secret
+	fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+#endif
+	if (fd < 0)
+		fd = memfd_create("dsec-secrets", MFD_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static bool is_secretmem(int fd)
+{
+	struct statfs st;
+
+	return fstatfs(fd, &st) == 0 && st.f_type == SECRETMEM_TYPE;
+}
+
+/* The size of it, which is given to it if it has none. 0: neither. */
+static size_t shared_size(int fd, size_t wanted, bool *ret_is_new)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return 0;
+	*ret_is_new = st.st_size == 0;
+	if (st.st_size == 0)
+		return ftruncate(fd, (off_t)wanted) < 0 ? 0 : wanted;
+	return (size_t)st.st_size;
+}
+
+static void *map_shared(int fd, size_t size, bool lock)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	if (lock && (mlock2(at, size, 0) < 0 || madvise(at, size, MADV_DONTDUMP) < 0)) {
+		int error = errno;
+		munmap(at, size);
+		errno = error;
+		return NULL;
+	}
+	return at;
+}
+
+int secret_arena_init_shared(int fd, size_t bytes, struct dsec_error *err)
+{
+	bool is_new = false, secretmem = is_secretmem(fd);
+	size_t size = shared_size(fd, mapping_size(bytes), &is_new);
+
+	assert(!arena.bytes);
+	raise_lock_limit();
+	void *at = size > page_size() ? map_shared(fd, size, !secretmem) : NULL;
+	if (!at)
+		return cannot_lock(size ? size : bytes, errno, err);
+	return begin(at, size, secretmem ? "memfd_secret" : "locked memory", is_new, err);
 }
 
 static void take_back_returned(void)
@@ -193,20 +295,42 @@ static void take_back_returned(void)
 	}
 }
 
-void secret_arena_finish(void)
+void secret_arena_leave(void)
 {
 	if (!arena.bytes)
 		return;
 	take_back_returned();
-	ASAN_UNPOISON_MEMORY_REGION(arena.bytes, arena.n_units * UNIT_SIZE);
-	secret_wipe(arena.bytes, arena.n_units * UNIT_SIZE);
-	munmap(arena.bytes, arena.n_units * UNIT_SIZE);
+	ASAN_UNPOISON_MEMORY_REGION(arena.bytes, arena.mapped);
+	munmap(arena.bytes, arena.mapped);
 	free(arena.units);
-	arena.bytes = NULL;
+	arena.bytes = arena.key = NULL;
 	arena.units = NULL;
 	arena.n_units = 0;
 	arena.kind = "none";
 	atomic_store(&arena.used, 0);
+}
+
+void secret_arena_finish(void)
+{
+	if (!arena.bytes)
+		return;
+	ASAN_UNPOISON_MEMORY_REGION(arena.bytes, arena.mapped);
+	secret_wipe(arena.bytes, arena.mapped);
+	secret_arena_leave();
+}
+
+/* Bytes that belong to nobody here were somebody's: they are wiped without being looked at. */
+void secret_arena_sweep(void)
+{
+	for (size_t i = 0; i < arena.n_units; i++) {
+		unsigned char *at = arena.bytes + i * UNIT_SIZE;
+
+		if (arena.units[i] != UNIT_FREE)
+			continue;
+		ASAN_UNPOISON_MEMORY_REGION(at, UNIT_SIZE);
+		secret_wipe(at, UNIT_SIZE);
+		ASAN_POISON_MEMORY_REGION(at, UNIT_SIZE);
+	}
 }
 
 const char *secret_arena_kind(void)
@@ -296,6 +420,30 @@ int secret_new(struct secret **ret, const void *bytes, size_t n, struct dsec_err
 	return 0;
 }
 
+int secret_adopt(struct secret **ret, size_t place, size_t n)
+{
+	size_t unit = place / UNIT_SIZE, units = units_of(n);
+
+	if (place % UNIT_SIZE != 0 || n > SECRET_SIZE_MAX || unit >= arena.n_units ||
+	    units > arena.n_units - unit || memchr(arena.units + unit, UNIT_TAKEN, units))
+		return -EINVAL;
+
+	struct secret *secret = malloc(sizeof(*secret));
+	if (!secret)
+		return -ENOMEM;
+	*secret = (struct secret){.refs = 1, .size = n, .unit = unit};
+	memset(arena.units + unit, UNIT_TAKEN, units);
+	atomic_fetch_add(&arena.used, units * UNIT_SIZE);
+	ASAN_UNPOISON_MEMORY_REGION(bytes_of(secret), n);
+	*ret = secret;
+	return 0;
+}
+
+size_t secret_place(const struct secret *secret)
+{
+	return secret->unit * UNIT_SIZE;
+}
+
 struct secret *secret_ref(struct secret *secret)
 {
 	unsigned before = atomic_fetch_add_explicit(&secret->refs, 1, memory_order_relaxed);
@@ -335,6 +483,36 @@ size_t secret_copy(const struct secret *secret, size_t offset, void *to, size_t 
 		n = secret->size - offset;
 	memcpy(to, bytes_of(secret) + offset, n);
 	return n;
+}
+
+static void hmac(unsigned char to[EVP_MAX_MD_SIZE], const void *key, const void *bytes, size_t n)
+{
+	if (!HMAC(EVP_sha256(), key, KEY_SIZE, bytes, n, to, NULL))
+		abort();
+}
+
+/* OpenSSL wipes what it has had of key and bytes. A SHA-256 is as long as a key. */
+static void digest(unsigned char to[SECRET_DIGEST_SIZE], const char *context, const void *bytes,
+		   size_t n)
+{
+	static const unsigned char no_arena[KEY_SIZE];
+	unsigned char key[EVP_MAX_MD_SIZE], whole[EVP_MAX_MD_SIZE];
+
+	hmac(key, arena.key ? arena.key : no_arena, context, strlen(context));
+	hmac(whole, key, bytes, n);
+	memcpy(to, whole, SECRET_DIGEST_SIZE);
+	secret_wipe(key, sizeof(key));
+}
+
+void secret_digest(unsigned char to[SECRET_DIGEST_SIZE], const char *context,
+		   const struct secret *secret)
+{
+	digest(to, context, bytes_of(secret), secret->size);
+}
+
+void secret_digest_bytes(unsigned char to[SECRET_DIGEST_SIZE], const void *bytes, size_t n)
+{
+	digest(to, "", bytes ? bytes : "", n);
 }
 
 void secret_wipe(void *bytes, size_t n)

@@ -30,6 +30,36 @@ int secret_arena_init(size_t bytes, struct dsec_error *err);
 /* Wipes the arena and gives it back. No secret may be used any more, not even for unref. */
 void secret_arena_finish(void);
 
+/* An arena that outlives the process, so that the next one finds the bytes of live leases. */
+
+/* A descriptor (close-on-exec) of such memory, which whoever makes it need not map: memfd_secret(2)
+ * where there is one, else a plain memfd, whose pages are locked only while somebody maps it. Or a
+ * negative errno. */
+int secret_memory_create(void);
+
+/* secret_arena_init on that memory. The first process gives it its size; what others ask for is
+ * ignored. What is in it belongs to nobody until secret_adopt. The descriptor stays the caller's.
+ */
+int secret_arena_init_shared(int fd, size_t bytes, struct dsec_error *err);
+
+/* The secret that another process had at this place (secret_place). -EINVAL: there can be none, or
+ * the bytes belong to another secret. Before the first secret_new. */
+int secret_adopt(struct secret **ret, size_t place, size_t n);
+size_t secret_place(const struct secret *secret);
+
+/* Wipes what no secret of this process has. */
+void secret_arena_sweep(void);
+
+/* Gives the mapping back and leaves the bytes, for the next process. */
+void secret_arena_leave(void);
+
+/* A digest under a key that lies in the arena and nowhere else: it says nothing about short secrets
+ * to who cannot read the arena, and the same to each process that shares it. */
+#define SECRET_DIGEST_SIZE 16
+void secret_digest(unsigned char to[SECRET_DIGEST_SIZE], const char *context,
+		   const struct secret *secret);
+void secret_digest_bytes(unsigned char to[SECRET_DIGEST_SIZE], const void *bytes, size_t n);
+
 /* "memfd_secret", "locked memory" or "none". */
 const char *secret_arena_kind(void);
 size_t secret_arena_used(void); /* bytes, in units of 16; on any thread */

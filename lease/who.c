@@ -46,7 +46,7 @@ static pid_t read_pid(int folder_fd)
 
 /* The time of the start, in ticks since the machine's own. The name in front of it may hold
  * anything, brackets too. */
-static int64_t read_start(int folder_fd, const struct clock *clock)
+static uint64_t read_start(int folder_fd)
 {
 	char text[FILE_MAX];
 	const char *at = read_file(folder_fd, "stat", text) ? strrchr(text, ')') : NULL;
@@ -55,8 +55,24 @@ static int64_t read_start(int folder_fd, const struct clock *clock)
 		at = strchr(at + 1, ' ');
 	if (!at)
 		return 0;
-	int64_t start_at = strtoll(at, NULL, 10) * 1000 / sysconf(_SC_CLK_TCK);
+	return strtoull(at, NULL, 10);
+}
+
+static int64_t calendar_of(uint64_t start, const struct clock *clock)
+{
+	int64_t start_at = (int64_t)start * 1000 / sysconf(_SC_CLK_TCK);
+
 	return clock->calendar_ms(clock) - (clock->boottime_at(clock) - start_at);
+}
+
+/* Not the command line: that is the process's own memory, and reading it waits for locks that a
+ * fault on a file of this very mount may hold. */
+static void read_command(int folder_fd, char to[16])
+{
+	char text[FILE_MAX];
+
+	snprintf(to, 16, "%.15s", read_file(folder_fd, "comm", text) ? text : "");
+	to[strcspn(to, "\n")] = '\0';
 }
 
 /* The path in the unified hierarchy ("0::/…"); on a machine that has none, in the first one. */
@@ -167,7 +183,10 @@ struct who *who_read(int folder_fd, const struct clock *clock)
 	struct who *who = alloc_zeroed(1, sizeof(*who));
 	who->references = 1;
 	who->pid = pid;
-	who->started_ms = read_start(folder_fd, clock);
+	who->start = read_start(folder_fd);
+	if (who->start != 0)
+		who->started_ms = calendar_of(who->start, clock);
+	read_command(folder_fd, who->command);
 	if (read_executable(folder_fd, executable))
 		who->executable = alloc_copy(executable);
 	if (read_cgroup(folder_fd, cgroup)) {
@@ -180,12 +199,34 @@ struct who *who_read(int folder_fd, const struct clock *clock)
 
 bool who_same(int folder_fd, const struct who *who)
 {
-	char executable[WHO_TEXT_MAX];
+	char executable[WHO_TEXT_MAX], command[sizeof(who->command)];
 
 	if (read_executable(folder_fd, executable))
 		return who->executable && strcmp(executable, who->executable) == 0;
-	/* ENOENT: it is gone. EACCES: it is there, and not for us to see. */
-	return errno == EACCES && !who->executable;
+	if (errno != EACCES || who->executable)
+		return false;             /* it is gone */
+	read_command(folder_fd, command); /* "" when it is gone */
+	return command[0] && strcmp(command, who->command) == 0;
+}
+
+static char *copy(const char *text)
+{
+	return text && *text ? alloc_copy(text) : NULL;
+}
+
+struct who *who_with(const struct who *who, const char *executable)
+{
+	struct who *with = alloc_zeroed(1, sizeof(*with));
+
+	with->references = 1;
+	with->pid = who->pid;
+	with->start = who->start;
+	with->started_ms = who->started_ms;
+	memcpy(with->command, who->command, sizeof(with->command));
+	with->executable = copy(executable);
+	with->cgroup = copy(who->cgroup);
+	with->container = copy(who->container);
+	return with;
 }
 
 struct who *who_look(pid_t tid, const struct clock *clock)

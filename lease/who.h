@@ -21,7 +21,9 @@
 struct who {
 	_Atomic unsigned references;
 	pid_t pid;          /* of the process, also where one of its threads asked */
+	uint64_t start;     /* as in /proc/PID/stat, in ticks */
 	int64_t started_ms; /* calendar; 0: unknown */
+	char command[16];   /* what the kernel calls it: the beginning of its program's name */
 	char *executable;   /* NULL, like the next two: unknown, or not for us to see */
 	char *cgroup;       /* from the root that this process sees */
 	char *container;    /* "docker:ID", "podman:ID", "containerd:ID", "crio:ID", or a unit of
@@ -37,6 +39,9 @@ struct who *who_read(int folder_fd, const struct clock *clock);
 
 /* Is it there still, and does it run the same executable? Cheaper than looking again. */
 bool who_same(int folder_fd, const struct who *who);
+
+/* The same with an executable that somebody else has seen ("": none); a new one. */
+struct who *who_with(const struct who *who, const char *executable);
 
 /* All at once; NULL when there is no such process, or its number is 0. */
 struct who *who_look(pid_t tid, const struct clock *clock);

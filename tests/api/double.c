@@ -241,6 +241,7 @@ struct scene *scene_new(const char *configuration)
 	scene->catalog = read_catalog(configuration);
 	const struct api_options options = {
 		.clock = &double_clock,
+		.engine = (struct engine *)&scene->engine,
 		.catalog = scene->catalog,
 		.state_folder = scene->folder,
 		.token_event = token_event,
@@ -315,20 +316,24 @@ int scene_connect(struct scene *scene)
 	return fd;
 }
 
-/* Bit by bit where the socket does not take it at once. */
-void scene_say(struct scene *scene, int fd, const char *text)
+/* Bit by bit where the socket does not take it at once; not all, where nobody reads it. */
+void scene_say_bytes(struct scene *scene, int fd, const char *bytes, size_t n)
 {
-	size_t n = strlen(text);
-
-	while (n > 0) {
-		ssize_t sent = send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	for (int futile = 0; n > 0 && futile < ROUNDS;) {
+		ssize_t sent = send(fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		scene_run(scene);
 		if (sent < 0 && errno != EAGAIN)
 			return; /* the other side does not listen any more */
-		text += sent > 0 ? sent : 0;
+		futile = sent > 0 ? 0 : futile + 1;
+		bytes += sent > 0 ? sent : 0;
 		n -= sent > 0 ? (size_t)sent : 0;
 	}
+}
+
+void scene_say(struct scene *scene, int fd, const char *text)
+{
+	scene_say_bytes(scene, fd, text, strlen(text));
 }
 
 char *scene_hear(struct scene *scene, int fd)

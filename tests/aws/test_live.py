@@ -598,6 +598,7 @@ class Tls(TestCase):
     def test_an_unknown_ca_is_not(self):
         got, requests = self.play()
         self.assertIn("certificate", self.refused(got, "unreachable", ambiguous=False))
+        self.assertEqual(got["server_ms"], 0, "AWS's time, from nobody knows whom")
         self.assertEqual(requests, [])
 
     def test_a_certificate_for_another_name_is_not(self):

@@ -22,6 +22,12 @@ from localiam import LocalIAM
 ROOT = os.geteuid() == 0
 
 
+def program_of(line):
+    """By its executable; of a process that was gone before the keeper could look, by its name."""
+    caller = line["caller"]
+    return os.path.basename(caller.get("executable") or caller["command"])
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         self.iam = LocalIAM().start()
@@ -62,7 +68,7 @@ class Who(Case):
         # From the cache, and gone the moment it has it.
         for _ in range(3):
             subprocess.run([second, path], check=True, stdout=subprocess.DEVNULL)
-        until("the second reader is named", lambda: second in str(self.lines(dsec)))
+        until("the second reader is named", lambda: "second" in str(self.lines(dsec)))
         # The same process with another program.
         subprocess.run(["sh", "-c", f'{first} "$0" >/dev/null; exec {second} "$0"', path],
                        check=True, stdout=subprocess.DEVNULL)
@@ -71,16 +77,20 @@ class Who(Case):
         events = [line["event"] for line in lines]
         self.assertEqual(events[0], "intended")
         self.assertEqual(events[-1], "gone")
-        named = {line["caller"]["executable"]: line["caller"] for line in lines
+        named = {program_of(line): line["caller"] for line in lines
                  if line["event"] in ("handed_out", "read")}
-        self.assertEqual(set(named), {first, second})
+        self.assertEqual(set(named), {"first", "second"})
+        # Whoever waited for the lease is known by more than a name.
+        self.assertEqual(lines[2]["caller"]["executable"], first)
         for caller in named.values():
             self.assertEqual(caller["uid"], os.getuid())
             self.assertRegex(caller["started"], r"\A2\d{3}-\d\d-\d\dT")
             self.assertTrue(caller["cgroup"].startswith("/"))
-        counts = {line["caller"]["executable"]: line["count"] for line in lines
-                  if line["event"] == "reads"}
-        self.assertEqual(counts, {first: 2, second: 4})
+        counts = {"first": 0, "second": 0}
+        for line in lines:
+            if line["event"] == "reads":
+                counts[program_of(line)] += line["count"]
+        self.assertEqual(counts, {"first": 2, "second": 4})
         # And of another user it says nothing.
         other = command("audit", "--config", dsec.config, "--user", "Doppler-Dynamic-0")
         self.assertEqual((other.returncode, other.stdout), (1, ""))
@@ -102,9 +112,9 @@ class Who(Case):
         for reader in readers:
             self.assertEqual(reader.wait(30), 0)
         dsec.stop()
-        named = {line["caller"]["executable"] for line in self.lines(dsec)
+        named = {program_of(line) for line in self.lines(dsec)
                  if line["event"] in ("handed_out", "read")}
-        self.assertEqual(named, set(programs))
+        self.assertEqual(named, {os.path.basename(program) for program in programs})
 
     @unittest.skipUnless(ROOT, "reading as other users needs root")
     def test_other_user_is_named_though_the_bytes_are_cached(self):
@@ -164,7 +174,6 @@ class Who(Case):
         self.assertEqual([line["event"] for line in lines],
                          ["started", "intended", "active", "handed_out", "renew_asked", "renewed", "reloaded",
                           "ended", "reads", "gone", "stopped"])
-        self.assertEqual(lines[6]["caller"]["uid"], os.getuid())
         self.assertEqual(lines[4]["lease_id"], lease)
         self.assertRegex(lines[4]["caller"]["executable"], "dsec$")
         for secret in secrets:
@@ -232,7 +241,13 @@ class Chain(Case):
         self.assertWhole(dsec)
 
     def test_file_that_is_full_is_followed_by_another(self):
-        dsec = self.dsec(max_size="64K", keep=2, secret={"max_rate": "1000/s"}).mount()
+        dsec = self.dsec(max_size="64K", keep=2, secret={"max_rate": "1000/s"})
+        if ROOT:  # the folder has to be the worker's, as the package makes it
+            dsec.mount().stop()
+            dsec.audit.unlink()
+            os.chown(dsec.folder, dsec.state.stat().st_uid, -1)
+            shutil.rmtree(dsec.state)
+        dsec.mount()
         self.iam.fault("CreateUser", kind="error", status=403, code="AccessDenied", message="no")
         for _ in range(600):
             with self.assertRaises(OSError):

@@ -3,6 +3,7 @@
 
 import ctypes
 import errno
+import json
 import os
 import pathlib
 import signal
@@ -14,7 +15,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 
 import tap
-from daemon import Dsec, configuration, until
+from daemon import Dsec, command, configuration, until
 from localiam import LocalIAM
 
 REQUEST_ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -233,6 +234,38 @@ class Errors(unittest.TestCase):
         self.assertIsNone(reader.poll())
         self.iam.reset()
         reader.wait()
+        dsec.stop()
+
+
+class Revocation(unittest.TestCase):
+    def test_revocation_that_fails_is_told_everywhere_and_stops_no_other(self):
+        iam = LocalIAM().start()
+        self.addCleanup(iam.stop)
+        dsec = Dsec(self, {})
+        audit = dsec.folder / "audit"
+        dsec.configure(configuration(iam, {"max_ttl": "2h"}, audit={"file": str(audit)}))
+        dsec.start()
+        stays, goes = (dsec.read(f"app/dev{ttl}/AWS_USER_USERNAME").decode()
+                       for ttl in ("", "@1h"))
+        iam.fault("DeleteUser", user=stays, kind="error", status=403, code="AccessDenied",
+                  message="as told")
+        result = command("leases", "revoke", "--all", "--socket", f"{dsec.folder}/socket")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        until("the other is gone", lambda: list(iam.users()) == [stays])
+        until("it is tried again", lambda: len([call for call in iam.log() if call["code"] ==
+                                                "AccessDenied"]) > 1)
+        self.assertEqual(iam.users()[stays]["access_keys"], [])
+        self.assertRegex(dsec.status(), rf"{stays}(.|\n)*\(AWS: AccessDenied\)")
+        self.assertIn("\ndsec_users_revocation_failing 1\n", dsec.read(".dsec/metrics").decode())
+        self.assertIn(stays, dsec.log.read_text())
+        told = [line for line in map(json.loads, audit.read_text().splitlines())
+                if line["event"] == "revocation_failed"]
+        self.assertEqual({line["user"] for line in told}, {stays})
+        self.assertNotIn(dsec.read("app/dev/AWS_USER_USERNAME").decode(), (stays, goes))
+        iam.reset()
+        until("it is gone, too", lambda: stays not in iam.users(), 60)
+        until("the count says so", lambda: "\ndsec_users_revocation_failing 0\n" in
+              dsec.read(".dsec/metrics").decode())
         dsec.stop()
 
 

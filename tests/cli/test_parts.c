@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/notify.h"
@@ -180,18 +181,40 @@ static int remove_folder(void **state)
 static void second_daemon_on_a_state_folder_is_told_the_first(void **state)
 {
 	const struct folder *folder = *state;
-	struct state first, second;
+	char found[PATH_MAX], expected[PATH_MAX + 128];
+	int first, second;
 	struct dsec_error err;
-	char expected[128];
 
-	assert_int_equal(state_open(&first, folder->state, &err), 0);
-	assert_int_equal(state_open(&second, folder->state, &err), -EBUSY);
+	assert_int_equal(state_lock(found, &first, folder->state, &err), 0);
+	assert_string_equal(found, folder->state);
+	assert_int_equal(state_lock(found, &second, folder->state, &err), -EBUSY);
 	snprintf(expected, sizeof(expected), "another dsec (pid %d) uses the state folder %s",
 		 (int)getpid(), folder->state);
 	assert_string_equal(err.message, expected);
-	state_close(&first);
-	assert_int_equal(state_open(&second, folder->state, &err), 0);
-	state_close(&second);
+	close(first);
+	assert_int_equal(state_lock(found, &second, folder->state, &err), 0);
+	close(second);
+}
+
+/* A keeper was killed, and its worker, which has the lock too, is not gone yet. */
+static void lock_of_a_dead_daemon_that_is_still_held_is_waited_for(void **state)
+{
+	const struct folder *folder = *state;
+	char found[PATH_MAX];
+	struct dsec_error err;
+	int second;
+
+	pid_t keeper = fork();
+	if (keeper == 0) {
+		int lock;
+		if (state_lock(found, &lock, folder->state, NULL) < 0 || fork() > 0)
+			_exit(0);
+		usleep(200000); /* the worker */
+		_exit(0);
+	}
+	assert_int_equal(waitpid(keeper, NULL, 0), keeper);
+	assert_int_equal(state_lock(found, &second, folder->state, &err), 0);
+	close(second);
 }
 
 static void daemon_is_the_same_after_a_restart(void **state)
@@ -201,9 +224,7 @@ static void daemon_is_the_same_after_a_restart(void **state)
 	struct dsec_error err;
 
 	assert_int_equal(state_open(&first, folder->state, &err), 0);
-	state_close(&first);
 	assert_int_equal(state_open(&second, folder->state, &err), 0);
-	state_close(&second);
 	assert_string_equal(first.daemon_id, second.daemon_id);
 	/* Only the first may believe that a journal which is not there was never there. */
 	assert_true(first.fresh);
@@ -234,6 +255,9 @@ int main(void)
 		cmocka_unit_test(manager_on_a_socket_file_is_told),
 		cmocka_unit_test_setup_teardown(second_daemon_on_a_state_folder_is_told_the_first,
 						make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(
+			lock_of_a_dead_daemon_that_is_still_held_is_waited_for, make_folder,
+			remove_folder),
 		cmocka_unit_test_setup_teardown(daemon_is_the_same_after_a_restart, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(state_folder_that_others_can_write_to_is_refused,

@@ -5,6 +5,7 @@ import errno
 import os
 import pathlib
 import signal
+import socket
 import sys
 import time
 import unittest
@@ -19,6 +20,7 @@ from scene import BUSY, POLL, READ_TIMEOUT, Scene, at_once, policy
 
 MINUTE = 60 * 1000  # ms
 SLACK = 30 * 1000   # ms that the test itself may take
+OUTAGE = 60         # s
 
 
 @at_once
@@ -190,19 +192,33 @@ class Away(unittest.TestCase):
         except OSError:
             return None
 
-    def test_iam_that_refuses_connections_delays_no_start(self):
+    def keep(self, port):
+        """Nobody else gets the port, and nobody listens there."""
+        kept = socket.socket()
+        self.addCleanup(kept.close)
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", port))
+        return kept
+
+    def test_iam_that_is_down_for_a_minute_delays_no_start_and_no_reader_after_it(self):
         with BUSY:
             scene, user = self.scene()
             # Its account is lost with it, and so is the old user: all the better a test of what
             # the journal alone knows.
             port, principals = scene.iam.port, scene.iam.principals
             scene.iam.stop()
+            kept = self.keep(port)
             begin = time.monotonic()
             scene.dsec.start()
             self.assertLess(time.monotonic() - begin, 15)
             self.looking_is_quick(scene)
             self.refused(scene, errno.EHOSTUNREACH)
             self.assertRegex(scene.dsec.status(), "(?i)connect|reach")
+        while time.monotonic() - begin < OUTAGE:
+            self.refused(scene, errno.EHOSTUNREACH)
+            time.sleep(POLL)
+        with BUSY:
+            kept.close()
             iam = LocalIAM(port=port)
             iam.principals = principals
             scene.iam = iam.start()

@@ -41,6 +41,7 @@ struct engine {
 	struct list waiters, leases; /* leases: newest first */
 	uint64_t generation, tickets;
 	struct double_counts counts;
+	char refusal[DSEC_ERROR_MESSAGE_MAX];
 };
 
 static int64_t now_at(void)
@@ -322,6 +323,14 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 	return waiter->ticket;
 }
 
+void engine_refused(struct engine *engine, const char *project, const char *config,
+		    uint64_t secrets, const struct lease_caller *caller,
+		    const struct dsec_error *err)
+{
+	engine->counts.refused++;
+	snprintf(engine->refusal, sizeof(engine->refusal), "%s", err->message);
+}
+
 void engine_end_holder(struct engine *engine, lease_holder holder, const char *reason)
 {
 	list_each (at, &engine->leases) {
@@ -358,8 +367,9 @@ char *engine_status_text(const struct engine *engine, const char *project, const
 {
 	char *text;
 
-	if (asprintf(&text, "%s/%s: %u leases, %u waiting\n", project, config,
-		     engine->counts.leases, engine->counts.waiting) < 0)
+	if (asprintf(&text, "%s/%s: %u leases, %u waiting\n%s%s", project, config,
+		     engine->counts.leases, engine->counts.waiting, engine->refusal,
+		     engine->refusal[0] ? "\n" : "") < 0)
 		abort();
 	return text;
 }

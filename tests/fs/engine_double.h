@@ -32,6 +32,7 @@ void double_end_all(struct engine *engine);
 struct double_counts {
 	unsigned acquires, leases, abandoned, waiting;
 	unsigned let_go; /* leases that ended with their holder */
+	unsigned refused;
 };
 struct double_counts double_counts(const struct engine *engine);
 

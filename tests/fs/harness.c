@@ -92,8 +92,8 @@ static void print_counts(const struct harness *harness)
 {
 	struct double_counts counts = double_counts(harness->engine);
 
-	printf("%u %u %u %u %u\n", counts.acquires, counts.leases, counts.abandoned, counts.waiting,
-	       counts.let_go);
+	printf("%u %u %u %u %u %u\n", counts.acquires, counts.leases, counts.abandoned,
+	       counts.waiting, counts.let_go, counts.refused);
 }
 
 /* False: it is no command. */

@@ -88,7 +88,7 @@ class Harness:
         return answer
 
     def counts(self):
-        """acquires, leases, abandoned, waiting, let go"""
+        """acquires, leases, abandoned, waiting, let go, refused"""
         return [int(word) for word in self.say("counts").split()]
 
     acquires = property(lambda self: self.counts()[0])
@@ -96,6 +96,7 @@ class Harness:
     abandoned = property(lambda self: self.counts()[2])
     waiting = property(lambda self: self.counts()[3])
     let_go = property(lambda self: self.counts()[4])
+    refused = property(lambda self: self.counts()[5])
 
     def path(self, *names):
         return os.path.join(self.mountpoint, "app", *names)

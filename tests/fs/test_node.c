@@ -18,6 +18,7 @@
 struct world {
 	struct catalog *catalog;
 	struct tree *tree;
+	struct shared *shared;
 	struct queue outbox;
 	struct nodes nodes;
 	size_t arena_before;
@@ -28,7 +29,7 @@ static struct tree *grow(struct world *world, const char *region)
 	struct catalog *catalog = sample_catalog(region);
 	struct tree *tree;
 
-	assert_int_equal(tree_new(&tree, catalog, "1", 0, world->tree, NULL), 0);
+	assert_int_equal(tree_new(&tree, catalog, "1", 0, NULL), 0);
 	catalog_unref(world->catalog);
 	world->catalog = catalog;
 	world->tree = tree;
@@ -40,7 +41,9 @@ static int begin(void **state)
 	struct world *world = calloc(1, sizeof(*world));
 
 	queue_init(&world->outbox);
-	nodes_init(&world->nodes, 100, 7, grow(world, "eu"), &world->outbox);
+	assert_int_equal(shared_map_private(&world->shared, NULL), 0);
+	atomic_store(&world->shared->last_node, 99);
+	nodes_init(&world->nodes, world->shared, grow(world, "eu"), &world->outbox);
 	world->arena_before = secret_arena_used();
 	*state = world;
 	return 0;
@@ -66,6 +69,7 @@ static int finish(void **state)
 	struct world *world = *state;
 
 	nodes_finish(&world->nodes);
+	shared_unmap(world->shared);
 	sent(world, MESSAGE_DISCARD);
 	queue_finish(&world->outbox);
 	catalog_unref(world->catalog);
@@ -105,6 +109,15 @@ static struct lease *active(struct world *world, const char *config, uint64_t ge
 
 	leases_active(&world->nodes.leases, lease);
 	return lease;
+}
+
+/* As a reader of that uid has its leases. */
+static bool choose(struct world *world, const struct entry *of, int64_t ttl_ms, uid_t uid,
+		   int64_t now_at, const struct lease *ret[CATALOG_DYNAMICS_MAX], int64_t *until)
+{
+	const lease_holder holders[SCOPES] = {[SCOPE_USER] = lease_holder_user(uid)};
+
+	return leases_choose(&world->nodes.leases, of, ttl_ms, uid, holders, now_at, ret, until);
 }
 
 static void forget(struct world *world, struct node *node)
@@ -250,14 +263,12 @@ static void a_renewed_version_takes_the_older_ones_place(void **state)
 	memcpy(renewed->id, lease->id, sizeof(renewed->id));
 	struct node *node = leased(world, "dev", ".json", lease, 0);
 	leases_active(&world->nodes.leases, renewed);
-	assert_true(
-		leases_choose(&world->nodes.leases, json, 0, 0, NOW_AT + 2000, given, &until_at));
+	assert_true(choose(world, json, 0, 0, NOW_AT + 2000, given, &until_at));
 	assert_int_equal(given[0]->generation, 2);
 	assert_true(node_alive(node, NOW_AT + 2000));
 	nodes_end_lease(&world->nodes, lease->id);
 	assert_false(node_alive(node, NOW_AT + 2000));
-	assert_false(
-		leases_choose(&world->nodes.leases, json, 0, 0, NOW_AT + 2000, given, &until_at));
+	assert_false(choose(world, json, 0, 0, NOW_AT + 2000, given, &until_at));
 	lease_unref(lease);
 	lease_unref(renewed);
 }
@@ -271,8 +282,7 @@ static void an_adopted_lease_has_no_secret_and_is_given_to_nobody(void **state)
 
 	lease->secret_access_key = secret_unref(lease->secret_access_key);
 	leases_active(&world->nodes.leases, lease);
-	assert_false(leases_choose(&world->nodes.leases, entry(world, "dev", ".json"), 0, 0, NOW_AT,
-				   given, &until_at));
+	assert_false(choose(world, entry(world, "dev", ".json"), 0, 0, NOW_AT, given, &until_at));
 	lease_unref(lease);
 }
 
@@ -288,11 +298,9 @@ static void a_caller_keeps_its_lease_and_a_stranger_gets_the_newest(void **state
 	leases_remember(&world->nodes.leases, &node->bindings[0], 1001, NOW_AT);
 	new = sample_lease(world->catalog, "dev", "AWS_USER", 2, 0, NOW_AT + 1000);
 	leases_active(&world->nodes.leases, new);
-	assert_true(leases_choose(&world->nodes.leases, json, 0, 1001, NOW_AT + 2000, given,
-				  &until_at));
+	assert_true(choose(world, json, 0, 1001, NOW_AT + 2000, given, &until_at));
 	assert_int_equal(given[0]->generation, 1);
-	assert_true(leases_choose(&world->nodes.leases, json, 0, 1002, NOW_AT + 2000, given,
-				  &until_at));
+	assert_true(choose(world, json, 0, 1002, NOW_AT + 2000, given, &until_at));
 	assert_int_equal(given[0]->generation, 2);
 	assert_int_equal(until_at, NOW_AT + 2000);
 	lease_unref(old);
@@ -309,9 +317,8 @@ static void a_lease_of_another_ttl_serves_only_who_asked_for_it(void **state)
 
 	assert_int_equal(node_file_ttl(json, 1800000), 0);
 	assert_int_equal(node_file_ttl(json, 10800000), 10800000);
-	assert_true(leases_choose(&world->nodes.leases, json, 0, 0, NOW_AT, given, &until_at));
-	assert_false(
-		leases_choose(&world->nodes.leases, json, 10800000, 0, NOW_AT, given, &until_at));
+	assert_true(choose(world, json, 0, 0, NOW_AT, given, &until_at));
+	assert_false(choose(world, json, 10800000, 0, NOW_AT, given, &until_at));
 	lease_unref(lease);
 }
 

@@ -41,6 +41,8 @@ READERS = {
     "busybox cat": ["busybox", "cat", "{f}"],
     "busybox cp": ["busybox", "cp", "{f}", "{o}"],
     "busybox dd": ["busybox", "dd", "if={f}", "of={o}"],
+    "uutils cat": ["coreutils", "cat", "{f}"],
+    "uutils cp": ["coreutils", "cp", "{f}", "{o}"],
     "bash $(<file)": ["bash", "-c", "printf %s \"$(<{f})\""],
     "bash redirection": ["bash", "-c", "cat < {f}"],
     "perl": ["perl", "-0777", "-ne", "print", "{f}"],

@@ -14,12 +14,12 @@
 
 #define ARENA_SIZE (1024ul * 1024)
 
-static struct tree *grow(const char *region, const struct tree *previous)
+static struct tree *grow(const char *region)
 {
 	struct catalog *catalog = sample_catalog(region);
 	struct tree *tree;
 
-	assert_int_equal(tree_new(&tree, catalog, "1.2", 0, previous, NULL), 0);
+	assert_int_equal(tree_new(&tree, catalog, "1.2", 0, NULL), 0);
 	catalog_unref(catalog);
 	return tree;
 }
@@ -31,7 +31,7 @@ static const struct entry *find(const struct tree *tree, const char *config, con
 
 static void a_format_has_the_name_of_the_format(void **state)
 {
-	struct tree *tree = grow("eu", NULL);
+	struct tree *tree = grow("eu");
 
 	for (int format = 0; format < FORMATS; format++) {
 		char name[32];
@@ -47,7 +47,7 @@ static void a_format_has_the_name_of_the_format(void **state)
 
 static void a_file_needs_the_leases_of_what_is_in_it(void **state)
 {
-	struct tree *tree = grow("eu", NULL);
+	struct tree *tree = grow("eu");
 	const struct entry *aws = find(tree, "two", ".aws");
 
 	assert_int_equal(find(tree, "two", ".json")->secrets, 3);
@@ -56,14 +56,14 @@ static void a_file_needs_the_leases_of_what_is_in_it(void **state)
 	assert_int_equal(entry_child(entry_child(aws, "AWS_TWO"), "credentials")->secrets, 2);
 	assert_int_equal(find(tree, "two", "DOPPLER_CONFIG")->secrets, 0);
 	assert_int_equal(find(tree, "plain", ".json")->secrets, 0);
-	assert_true(find(tree, "own", ".json")->own);
-	assert_false(find(tree, "dev", ".json")->own);
+	assert_true(find(tree, "own", ".json")->scopes);
+	assert_false(find(tree, "dev", ".json")->scopes);
 	tree_unref(tree);
 }
 
 static void an_unleased_file_says_its_true_size(void **state)
 {
-	struct tree *tree = grow("eu-central", NULL);
+	struct tree *tree = grow("eu-central");
 
 	assert_int_equal(find(tree, "dev", "REGION")->size, strlen("eu-central"));
 	assert_int_equal(find(tree, "dev", "DOPPLER_PROJECT")->size, strlen("app"));
@@ -74,7 +74,7 @@ static void an_unleased_file_says_its_true_size(void **state)
 
 static void equal_bytes_are_known_across_a_reload(void **state)
 {
-	struct tree *old = grow("eu", NULL), *same = grow("eu", old), *other = grow("us", same);
+	struct tree *old = grow("eu"), *same = grow("eu"), *other = grow("us");
 	uint64_t content = find(old, "dev", "REGION")->content;
 
 	assert_int_equal(find(same, "dev", "REGION")->content, content);

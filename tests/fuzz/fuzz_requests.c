@@ -52,11 +52,11 @@ struct world {
 	uint8_t a, b, c; /* the step's */
 };
 
-static struct tree *grow(struct catalog *catalog, const struct tree *previous)
+static struct tree *grow(struct catalog *catalog)
 {
 	struct tree *tree;
 
-	if (tree_new(&tree, catalog, "1", 0, previous, NULL) < 0)
+	if (tree_new(&tree, catalog, "1", 0, NULL) < 0)
 		abort();
 	return tree;
 }
@@ -69,8 +69,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	catalogs[0] = sample_catalog("eu");
 	catalogs[1] = sample_catalog("us");
-	trees[0] = grow(catalogs[0], NULL);
-	trees[1] = grow(catalogs[1], trees[0]);
+	trees[0] = grow(catalogs[0]);
+	trees[1] = grow(catalogs[1]);
 	return 0;
 }
 
@@ -87,7 +87,6 @@ static void request(struct world *world, uint32_t opcode, const void *body, size
 		.nodeid = world->a,
 		.uid = world->c % UIDS,
 	};
-	struct fuse_buf buffer = {.mem = bytes, .size = size};
 
 	if (!bytes)
 		abort();
@@ -96,7 +95,7 @@ static void request(struct world *world, uint32_t opcode, const void *body, size
 		memcpy(bytes + sizeof(header), body, n);
 	if (name)
 		memcpy(bytes + sizeof(header) + n, name, name_n);
-	fuse_session_process_buf(world->files.session, &buffer);
+	files_process(&world->files, bytes, size);
 	free(bytes);
 }
 
@@ -346,7 +345,6 @@ static void begin(struct world *world)
 	struct fs_options options = {
 		.clock = &fuzz_clock,
 		.first_open = FS_FIRST_OPEN_PROBE,
-		.first_node_id = 2,
 		.state_folder = "",
 		.config_file = "",
 	};
@@ -355,6 +353,7 @@ static void begin(struct world *world)
 	*world = (struct world){0};
 	now_at = 1000000;
 	if (queue_init(&world->files.inbox) < 0 || queue_init(&world->files.outbox) < 0 ||
+	    shared_map_private(&world->files.shared, NULL) < 0 ||
 	    session_open(&world->files, open("/dev/null", O_RDWR | O_CLOEXEC), NULL) < 0)
 		abort();
 	files_init(&world->files, &options, tree_ref(trees[0]));
@@ -373,6 +372,7 @@ static void finish(struct world *world)
 		abort();
 	files_finish(&world->files);
 	session_close(&world->files);
+	shared_unmap(world->files.shared);
 	for (struct queue_item *item = queue_take(&world->files.outbox); item;) {
 		struct queue_item *next = item->next;
 		message_free(message_of(item));

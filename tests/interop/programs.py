@@ -21,6 +21,11 @@ class Copy {
 READERS = {
     "cat": ["cat", "{file}"],
     "busybox cat": ["busybox", "cat", "{file}"],
+    "uutils cat": ["coreutils", "cat", "{file}"],
+    "uutils cp": ["coreutils", "cp", "{file}", "{copy}"],
+    "uutils dd": ["coreutils", "dd", "if={file}", "status=none"],
+    "uutils head": ["coreutils", "head", "-c", "100000", "{file}"],
+    "uutils install": ["coreutils", "install", "-m", "600", "{file}", "{copy}"],
     "cp": ["cp", "{file}", "{copy}"],
     "cp --reflink=never": ["cp", "--reflink=never", "{file}", "{copy}"],
     "busybox cp": ["busybox", "cp", "{file}", "{copy}"],

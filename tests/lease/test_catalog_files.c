@@ -103,9 +103,9 @@ static const char every_object[] =
 	"  \"b\": {\"credentials\": {\"source\": \"environment\", \"?\": 0}},"
 	"  \"c\": {\"credentials\": {\"source\": \"profile\", \"?\": 0}},"
 	"  \"d\": {\"credentials\": {\"source\": \"process\", \"?\": 0}}},"
-	" \"projects\": {\"p\": {\"c\": {\"?\": 0, \"access\": {\"?\": 0},"
+	" \"projects\": {\"p\": {\"c\": {\"?\": 0, \"access\": {\"?\": 0, \"allow\": {\"?\": 0}},"
 	"  \"dynamic_secrets\": {\"S\": {\"?\": 0}}}}}}";
-#define N_OBJECTS 11
+#define N_OBJECTS 12
 
 struct members {
 	char name[MEMBERS_MAX][64];

@@ -251,7 +251,7 @@ static void every_member_of_a_record_comes_back(void **state)
 	memset(record.arn, 'a', sizeof(record.arn) - 1);
 	memset(record.access_key_id, '0', sizeof(record.access_key_id) - 1);
 	snprintf(record.reason, sizeof(record.reason), "%s",
-		 "failed: \"'; DROP TABLE lease; -- \303\274 \377\n");
+		 "failed: \"'; DROP TABLE lease; -- \303\274 \377");
 	record.fingerprint = UINT64_MAX;
 	record.ttl_ms = 0;
 	record.start_ms = -1;
@@ -992,6 +992,14 @@ static void row_with_a_hidden_end_is_set_aside(void **state)
 	must_be_set_aside(*state);
 }
 
+/* It would act on the terminal of whoever lists the leases. */
+static void row_with_a_control_character_is_set_aside(void **state)
+{
+	make_journal(*state, 2);
+	sql(*state, "UPDATE lease SET user = 'a' || char(27) || '[2J' WHERE lease_id = 'lease-1'");
+	must_be_set_aside(*state);
+}
+
 static void foreign_table_is_set_aside(void **state)
 {
 	make_journal(*state, 2);
@@ -1130,6 +1138,7 @@ int main(int argc, char **argv)
 		TEST(row_of_unknown_state_is_set_aside),
 		TEST(overlong_row_is_set_aside),
 		TEST(row_with_a_hidden_end_is_set_aside),
+		TEST(row_with_a_control_character_is_set_aside),
 		TEST(foreign_table_is_set_aside),
 		TEST(foreign_database_is_set_aside),
 		TEST(log_of_a_damaged_journal_goes_with_it),

@@ -187,6 +187,13 @@ class Dsec:
     def pid(self):
         return int(os.getxattr(self.mountpoint, "user.dsec.pid"))
 
+    def worker(self):
+        """The process that serves; pid() is its keeper's."""
+        return int(os.getxattr(self.mountpoint, "user.dsec.worker"))
+
+    def restarts(self):
+        return int(os.getxattr(self.mountpoint, "user.dsec.restarts"))
+
     # Ending.
 
     def unmount(self, *words):

@@ -340,11 +340,16 @@ static struct cloud_user *attach_policy(struct cloud_call *call)
 	return user;
 }
 
+void cloud_secret(char secret[CLOUD_SECRET_MAX], const char *access_key_id)
+{
+	snprintf(secret, CLOUD_SECRET_MAX, "secret-of-%-30s", access_key_id);
+}
+
 static struct cloud_user *create_key(struct cloud_call *call)
 {
 	struct cloud *cloud = call->cloud;
 	struct cloud_user *user = target(call);
-	char id[32], secret[64];
+	char id[32], secret[CLOUD_SECRET_MAX];
 
 	if (!user)
 		return NULL;
@@ -353,9 +358,9 @@ static struct cloud_user *create_key(struct cloud_call *call)
 		return NULL;
 	}
 	snprintf(id, sizeof(id), "AKIA%016llX", (unsigned long long)++cloud->last_key);
-	snprintf(secret, sizeof(secret), "secret-of-%-30s", id);
+	cloud_secret(secret, id);
 	put(cloud, user, ATTACHMENT_ACCESS_KEY, id);
-	if (secret_new(&call->secret, secret, 40, NULL) < 0)
+	if (secret_new(&call->secret, secret, CLOUD_SECRET_MAX - 1, NULL) < 0)
 		abort();
 	call->said.access_key_id = text(call, id);
 	call->said.secret_access_key = call->secret;

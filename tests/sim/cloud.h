@@ -88,4 +88,8 @@ void cloud_put(struct cloud *cloud, struct cloud_user *user, enum provider_attac
 	       const char *name);
 void cloud_remove_user(struct cloud *cloud, struct cloud_user *user); /* with all its things */
 
+/* The secret of the key of this id. */
+#define CLOUD_SECRET_MAX 41
+void cloud_secret(char secret[CLOUD_SECRET_MAX], const char *access_key_id);
+
 #endif

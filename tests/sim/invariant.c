@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
+#include "lease/download.h"
 #include "lease/identity.h"
 #include "tests/sim/sim.h"
 
@@ -158,6 +161,52 @@ void sim_check_handed_out(struct sim *sim, const struct lease *lease)
 	(void)user;
 }
 
+static void check_value(const struct sim *sim, json_t *file, const struct lease *lease,
+			const char *property, const char *expected)
+{
+	char key[128];
+
+	snprintf(key, sizeof(key), "%s_%s", lease->slot.secret, property);
+
+	const char *value = json_string_value(json_object_get(file, key));
+
+	if (!value || strcmp(value, expected) != 0)
+		sim_broken(sim, "%s of %s is %s, and not %s", key, lease->user,
+			   value ? value : "not there", expected);
+}
+
+static void check_values(const struct sim *sim, json_t *file, const struct lease *lease)
+{
+	char secret[CLOUD_SECRET_MAX];
+
+	cloud_secret(secret, lease->access_key_id);
+	check_value(sim, file, lease, "USERNAME", lease->user);
+	check_value(sim, file, lease, "LEASE_ID", lease->id);
+	check_value(sim, file, lease, "ARN", lease->arn);
+	check_value(sim, file, lease, "POLICY_NAME", lease->policy_name);
+	check_value(sim, file, lease, "ACCESS_KEY_ID", lease->access_key_id);
+	check_value(sim, file, lease, "SECRET_ACCESS_KEY", secret);
+}
+
+void sim_check_snapshot(const struct sim *sim, const struct lease *const *leases, size_t n)
+{
+	const struct config *config =
+		catalog_config(sim->catalogs[sim->catalog], "a", leases[0]->slot.config);
+	struct download text = {0};
+
+	if (n != config->n_dynamics)
+		return; /* it was asked for under another configuration, and is for nobody now */
+	if (download_render(&text, config, leases, FORMAT_JSON) < 0)
+		sim_broken(sim, "%s: cannot be rendered", leases[0]->user);
+
+	json_t *file = json_loadb(text.bytes, text.n, 0, NULL);
+
+	for (size_t i = 0; i < n; i++)
+		check_values(sim, file, leases[i]);
+	json_decref(file);
+	download_finish(&text);
+}
+
 void sim_check_now(struct sim *sim)
 {
 	if (list_empty(&sim->readers))
@@ -211,7 +260,7 @@ void sim_check_often(struct sim *sim)
 	}
 }
 
-void sim_check_end(struct sim *sim)
+void sim_check_nobody(const struct sim *sim)
 {
 	list_each (at, &sim->cloud.users) {
 		const struct cloud_user *user = container_of(at, struct cloud_user, link);
@@ -219,6 +268,11 @@ void sim_check_end(struct sim *sim)
 		if (user->until_at == DSEC_NEVER && is_ours(user))
 			sim_broken(sim, "%s is left at the end", user->name);
 	}
+}
+
+void sim_check_end(struct sim *sim)
+{
+	sim_check_nobody(sim);
 	if (!list_empty(&sim->disk.records))
 		sim_broken(sim, "the journal still knows %s",
 			   list_first(&sim->disk.records, struct disk_record, link)->record.user);

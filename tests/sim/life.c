@@ -169,6 +169,8 @@ static void answered(void *arg, const struct lease *const *leases, size_t n,
 		sim_say(sim, "a reader is refused: %s", err->message);
 	for (size_t i = 0; i < n; i++)
 		sim_check_handed_out(sim, leases[i]);
+	if (n > 0)
+		sim_check_snapshot(sim, leases, n);
 	list_remove(&reader->link);
 	free(reader);
 }
@@ -309,7 +311,7 @@ static void tamper(struct sim *sim)
 	}
 }
 
-static void crash(struct sim *sim)
+void sim_crash(struct sim *sim)
 {
 	sim_say(sim, "crash");
 	sim->crashes++;
@@ -327,6 +329,11 @@ static void crash(struct sim *sim)
 		lease_unref(seen->lease);
 		free(seen);
 	}
+}
+
+static void crash(struct sim *sim)
+{
+	sim_crash(sim);
 	if (one_in(sim, 10)) {
 		sim_say(sim, "the journal is lost");
 		disk_damage(&sim->disk);

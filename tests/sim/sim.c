@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lease/alloc.h"
+#include "lease/sweep.h"
 
 #define LIFE_MS    (2 * SIM_HOUR_MS)
 #define EVENTS_MAX 60000 /* of one life, before its end begins */
@@ -153,6 +154,59 @@ static void end_well(struct sim *sim)
 	sim_check_end(sim);
 }
 
+static void swept(void *arg, size_t removed, size_t failed, const struct dsec_error *err)
+{
+	struct sim *sim = arg;
+
+	if (err || failed > 0)
+		sim_broken(sim, "a sweep leaves %zu users: %s", failed, err ? err->message : "");
+	sim_say(sim, "the sweep has removed %zu users", removed);
+	sim->swept = true;
+}
+
+static void ignore_event(void *arg, enum sweep_event event, const struct provider_user *user,
+			 const char *reason, const struct dsec_error *err)
+{
+}
+
+static void sweep(struct sim *sim)
+{
+	const struct catalog *catalog = sim->catalogs[sim->catalog];
+	int64_t until_at = sim->world.now_at + END_MAX_MS;
+	struct dsec_error err;
+	struct sweep *sweep;
+
+	if (sweep_start(&sweep, &sim->world.clock, &sim->cloud.provider,
+			catalog_integration(catalog, "aws"), false, ignore_event, swept, sim,
+			&err) < 0)
+		sim_broken(sim, "%s", err.message);
+	while (!sim->swept && sim->world.now_at < until_at) {
+		int64_t next = sweep_tick(sweep);
+
+		if (!sim->swept)
+			world_step(&sim->world, next < until_at ? next : until_at);
+		sim->events++;
+	}
+	sweep_free(sweep);
+}
+
+/* The daemon is dead for good, and its journal gone with it. What is left ends by what stands in
+ * its path, whatever machine sweeps. */
+static void end_by_sweep(struct sim *sim)
+{
+	int64_t until_at = sim->world.now_at + sim->max_ttl_ms + SWEEP_MARGIN_MS + SIM_BOUND_MS;
+
+	sim_say(sim, "the end: nobody comes back");
+	sim->calm = true;
+	if (sim->engine)
+		sim_crash(sim);
+	world_disarm(&sim->world, &sim->revive);
+	while (world_step(&sim->world, until_at))
+		sim->events++;
+	sweep(sim);
+	sim_check_nobody(sim);
+}
+
 static void init(struct sim *sim)
 {
 	world_init(&sim->world, sim->seed);
@@ -199,7 +253,10 @@ struct sim_result sim_run(uint64_t seed, bool verbose)
 	int64_t born_at = sim.world.now_at;
 
 	live(&sim);
-	end_well(&sim);
+	if (world_between(&sim.world, 1, 4) == 1)
+		end_by_sweep(&sim);
+	else
+		end_well(&sim);
 
 	const struct sim_result result = {
 		.events = sim.events,

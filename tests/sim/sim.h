@@ -75,6 +75,7 @@ struct sim {
 	int64_t alive_at; /* since when this daemon has run, and the machine has not slept */
 	bool disk_failed; /* lately: what is durable may be old */
 	bool rebuilt;     /* the journal was lost once */
+	bool swept;
 
 	struct list readers; /* who waits, longest first */
 	struct list leases;
@@ -97,6 +98,7 @@ void sim_choose_life(struct sim *sim);
 struct cloud_fate sim_fate(void *arg, const struct provider_call *call);
 void sim_recorded(void *arg, const struct journal_record *record);
 void sim_act(struct timer *timer);
+void sim_crash(struct sim *sim);
 void sim_revive(struct timer *timer);
 void sim_start(struct sim *sim, bool rebuild);
 
@@ -106,8 +108,11 @@ __attribute__((format(printf, 2, 3), noreturn)) void sim_broken(const struct sim
 void sim_check_effect(void *arg, struct cloud_user *user, enum provider_op op);
 void sim_check_active(struct sim *sim, const struct lease *lease);
 void sim_check_handed_out(struct sim *sim, const struct lease *lease);
+/* What a reader gets of these leases, which are all of one config's. */
+void sim_check_snapshot(const struct sim *sim, const struct lease *const *leases, size_t n);
 void sim_check_now(struct sim *sim);   /* after each event */
 void sim_check_often(struct sim *sim); /* looks at everything */
+void sim_check_nobody(const struct sim *sim);
 void sim_check_end(struct sim *sim);
 
 #endif

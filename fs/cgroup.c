@@ -1,0 +1,297 @@
+#include "fs/cgroup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define ID_MIN      12 /* hexadecimal digits; they have 64 */
+#define MOUNTS_TEXT (1024ul * 1024)
+
+/* Names. */
+
+static size_t id_length(const char *text)
+{
+	size_t n = strspn(text, "0123456789abcdef");
+
+	return n >= ID_MIN && (text[n] == '\0' || strcmp(text + n, ".scope") == 0) ? n : 0;
+}
+
+static bool starts(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+static bool ends(const char *text, const char *with)
+{
+	size_t n = strlen(text), m = strlen(with);
+
+	return n > m && strcmp(text + n - m, with) == 0;
+}
+
+static bool put_name(char to[CGROUP_NAME_MAX], const char *runtime, const char *id, size_t n)
+{
+	if (n == 0)
+		return false;
+	snprintf(to, CGROUP_NAME_MAX, "%s:%.*s", runtime, (int)n, id);
+	return true;
+}
+
+/* "docker-ID.scope" and its like, ":cri-containerd:ID", or the bare ID, whose parent says what it
+ * is of. */
+static bool name_container(char to[CGROUP_NAME_MAX], const char *parent, const char *part)
+{
+	static const struct {
+		const char *prefix, *runtime;
+	} runtimes[] = {
+		{"docker-", "docker"},
+		{"libpod-", "podman"},
+		{"cri-containerd-", "containerd"},
+		{"nerdctl-", "containerd"},
+		{"crio-", "crio"},
+	};
+	static const char lxc[] = "lxc.payload.", colons[] = ":cri-containerd:";
+	const char *at;
+
+	for (size_t i = 0; i < sizeof(runtimes) / sizeof(runtimes[0]); i++) {
+		const char *id = part + strlen(runtimes[i].prefix);
+
+		if (starts(part, runtimes[i].prefix) &&
+		    put_name(to, runtimes[i].runtime, id, id_length(id)))
+			return true;
+	}
+	if (starts(part, lxc) && part[strlen(lxc)])
+		return put_name(to, "lxc", part + strlen(lxc), strlen(part + strlen(lxc)));
+	if ((at = strstr(part, colons)))
+		return put_name(to, "containerd", at + strlen(colons),
+				id_length(at + strlen(colons)));
+	if (strcmp(parent, "docker") == 0)
+		return put_name(to, "docker", part, id_length(part));
+	if (strcmp(parent, "lxc") == 0)
+		return put_name(to, "lxc", part, strlen(part));
+	if (starts(parent, "pod") || starts(parent, "kubepods"))
+		return put_name(to, "containerd", part, id_length(part));
+	return false;
+}
+
+static bool name_unit(char to[CGROUP_NAME_MAX], const char *part)
+{
+	static const char *const types[] = {".service", ".scope", ".socket", ".mount", ".swap"};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (ends(part, types[i])) {
+			snprintf(to, CGROUP_NAME_MAX, "%.*s", CGROUP_NAME_MAX - 1, part);
+			return true;
+		}
+	return false;
+}
+
+typedef bool name_part(char to[CGROUP_NAME_MAX], const char *parent, const char *part);
+
+static bool unit_part(char to[CGROUP_NAME_MAX], const char *parent, const char *part)
+{
+	return name_unit(to, part);
+}
+
+/* Cuts the path behind its first part that has such a name. */
+static bool cut(struct cgroup *cgroup, name_part *name)
+{
+	char path[CGROUP_PATH_MAX], *next = path + 1, *part;
+	const char *parent = "";
+
+	memcpy(path, cgroup->path, sizeof(path));
+	while ((part = strsep(&next, "/"))) {
+		if (name(cgroup->name, parent, part)) {
+			cgroup->path[part - path + (ptrdiff_t)strlen(part)] = '\0';
+			return true;
+		}
+		parent = part;
+	}
+	return false;
+}
+
+/* The outermost container; where there is none, the outermost unit. */
+static void cut_and_name(struct cgroup *cgroup)
+{
+	if (cut(cgroup, name_container)) {
+		cgroup->kind = CGROUP_CONTAINER;
+	} else if (cut(cgroup, unit_part)) {
+		cgroup->kind = CGROUP_UNIT;
+	} else {
+		cgroup->kind = CGROUP_PLAIN;
+		snprintf(cgroup->name, sizeof(cgroup->name), "%.*s", CGROUP_NAME_MAX - 1,
+			 strrchr(cgroup->path, '/') + 1);
+	}
+}
+
+/* Lines. */
+
+/* How much one would rather know a container by this hierarchy; 0: not at all. */
+static int rank(const char *controllers, size_t n, const char *path)
+{
+	if (strcmp(path, "/") == 0)
+		return 0;
+	if (n == 0)
+		return 3;
+	return n == strlen("name=systemd") && starts(controllers, "name=systemd") ? 2 : 1;
+}
+
+int cgroup_parse(struct cgroup *ret, const char *text)
+{
+	int best = 0;
+
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+		char line[CGROUP_NAME_MAX + CGROUP_PATH_MAX + 16];
+		if (n >= sizeof(line))
+			return -ENAMETOOLONG;
+		memcpy(line, text, n);
+		line[n] = '\0';
+		text += n + (text[n] == '\n');
+
+		/* "NUMBER:CONTROLLERS:PATH" */
+		const char *controllers = strchr(line, ':');
+		const char *path = controllers ? strchr(++controllers, ':') : NULL;
+		if (!path || path[1] != '/')
+			continue;
+		size_t length = (size_t)(path++ - controllers);
+		int is = rank(controllers, length, path);
+		if (is <= best)
+			continue;
+		if (length >= sizeof(ret->hierarchy) || strlen(path) >= sizeof(ret->path))
+			return -ENAMETOOLONG;
+		memcpy(ret->hierarchy, controllers, length);
+		ret->hierarchy[length] = '\0';
+		memset(ret->path, 0, sizeof(ret->path));
+		memcpy(ret->path, path, strlen(path));
+		best = is;
+	}
+	if (best == 0)
+		return -ENOENT;
+	cut_and_name(ret);
+	return 0;
+}
+
+/* Mounts. */
+
+static bool listed(const char *words, const char *word, size_t n)
+{
+	for (; *words; words += strcspn(words, ","), words += *words == ',')
+		if (strcspn(words, ",\n") == n && memcmp(words, word, n) == 0)
+			return true;
+	return false;
+}
+
+/* "36 35 0:30 / /sys/fs/cgroup/unified rw,… - cgroup2 cgroup2 rw": whole hierarchies only. */
+static void parse_mount(struct cgroup_mounts *ret, const char *line)
+{
+	struct cgroup_mount *mount = &ret->at[ret->n];
+	char root[8], folder[CGROUP_PATH_MAX], type[16], options[CGROUP_NAME_MAX];
+	const char *tail = strstr(line, " - ");
+
+	if (ret->n == sizeof(ret->at) / sizeof(ret->at[0]) || !tail ||
+	    sscanf(line, "%*s %*s %*s %7s %2047s", root, folder) != 2 || strcmp(root, "/") != 0 ||
+	    sscanf(tail + 3, "%15s %*s %255s", type, options) != 2)
+		return;
+	if (strcmp(type, "cgroup2") == 0)
+		mount->hierarchy[0] = '\0';
+	else if (strcmp(type, "cgroup") == 0)
+		snprintf(mount->hierarchy, sizeof(mount->hierarchy), "%s", options);
+	else
+		return;
+	snprintf(mount->folder, sizeof(mount->folder), "%s", folder);
+	ret->n++;
+}
+
+void cgroup_mounts_parse(struct cgroup_mounts *ret, const char *mountinfo)
+{
+	char line[2 * CGROUP_PATH_MAX];
+
+	ret->n = 0;
+	while (*mountinfo) {
+		size_t n = strcspn(mountinfo, "\n");
+
+		if (n < sizeof(line)) {
+			memcpy(line, mountinfo, n);
+			line[n] = '\0';
+			parse_mount(ret, line);
+		}
+		mountinfo += n + (mountinfo[n] == '\n');
+	}
+}
+
+void cgroup_mounts_read(struct cgroup_mounts *ret)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	char *text = file ? malloc(MOUNTS_TEXT + 1) : NULL;
+
+	ret->n = 0;
+	if (text) {
+		text[fread(text, 1, MOUNTS_TEXT, file)] = '\0';
+		cgroup_mounts_parse(ret, text);
+	}
+	free(text);
+	if (file)
+		fclose(file);
+}
+
+/* Does the mount, by its options, carry all controllers of the hierarchy? */
+static bool carries(const char *options, const char *hierarchy)
+{
+	if (!*hierarchy || !*options)
+		return !*hierarchy && !*options;
+	for (const char *at = hierarchy; *at; at += strcspn(at, ","), at += *at == ',')
+		if (!listed(options, at, strcspn(at, ",")))
+			return false;
+	return true;
+}
+
+static const struct cgroup_mount *find_mount(const struct cgroup_mounts *mounts,
+					     const struct cgroup *cgroup)
+{
+	for (size_t i = 0; i < mounts->n; i++)
+		if (carries(mounts->at[i].hierarchy, cgroup->hierarchy))
+			return &mounts->at[i];
+	return NULL;
+}
+
+int cgroup_folder(const struct cgroup_mounts *mounts, const struct cgroup *cgroup, char *to,
+		  size_t size)
+{
+	const struct cgroup_mount *mount = find_mount(mounts, cgroup);
+
+	/* "/../…" is beside the root that we see. */
+	if (!mount || starts(cgroup->path, "/.."))
+		return -ENOENT;
+	int n = snprintf(to, size, "%s%s", mount->folder, cgroup->path);
+	return n > 0 && (size_t)n < size ? 0 : -ENAMETOOLONG;
+}
+
+uint64_t cgroup_number(const struct cgroup_mounts *mounts, const struct cgroup *cgroup)
+{
+	char folder[2 * CGROUP_PATH_MAX];
+	struct stat of;
+
+	if (cgroup_folder(mounts, cgroup, folder, sizeof(folder)) < 0 || stat(folder, &of) < 0)
+		return 0;
+	return of.st_ino;
+}
+
+bool cgroup_believed(const struct cgroup_mounts *mounts, const struct cgroup *cgroup)
+{
+	char folder[2 * CGROUP_PATH_MAX];
+	const struct cgroup_mount *mount = find_mount(mounts, cgroup);
+
+	if (!mount || cgroup_folder(mounts, cgroup, folder, sizeof(folder)) < 0)
+		return false;
+	for (;;) {
+		struct stat of;
+
+		*strrchr(folder, '/') = '\0';
+		if (stat(folder, &of) < 0 || of.st_uid != 0)
+			return false;
+		if (strlen(folder) <= strlen(mount->folder))
+			return true;
+	}
+}

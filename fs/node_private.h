@@ -1,0 +1,25 @@
+/*
+ * node_private.h: what node.c and restore.c share: nodes as they are made.
+ */
+#ifndef DSEC_FS_NODE_PRIVATE_H
+#define DSEC_FS_NODE_PRIVATE_H
+
+#include "fs/node.h"
+
+/* In no table but that of ids. entry NULL: it is stale. */
+struct node *node_new(struct nodes *nodes, uint64_t id, enum node_kind kind,
+		      const struct entry *entry);
+
+struct node *nodes_find_key(const struct nodes *nodes, const struct node_key *key);
+void node_enter_key(struct nodes *nodes, struct node *node, const struct node_key *key);
+void node_enter_variant(struct nodes *nodes, struct node *node);
+
+void node_unbind(struct node *node);
+
+/* Has the kernel drop its pages, by the engine's thread. */
+void node_invalidate(struct nodes *nodes, const struct node *node);
+
+/* Binds it to leases that are alive, in the order of the entry's bits, and learns its size. */
+void node_bind_to(struct nodes *nodes, struct node *node, const struct lease *const *leases);
+
+#endif
