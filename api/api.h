@@ -83,12 +83,14 @@
 
 struct api;
 
-/* What happens with tokens, for the audit log. */
+/* What is done with tokens, and asked for by name, for the audit log. */
 enum api_token_what {
 	API_TOKEN_CREATED,
 	API_TOKEN_REVOKED,
 	API_TOKEN_USED, /* a lease was given to its bearer */
 	API_TOKEN_REFUSED,
+	API_LEASE_REVOKE, /* somebody wants it to end, or */
+	API_LEASE_RENEW,  /* to end later */
 };
 
 struct api_token_event {
@@ -97,6 +99,7 @@ struct api_token_event {
 	const char *peer;     /* "uid:1000", "ip:127.0.0.1" */
 	const struct lease_caller *caller;
 	const struct lease *lease; /* USED */
+	const char *lease_id;      /* REVOKE, RENEW */
 };
 
 struct api_options {

@@ -157,6 +157,7 @@ struct asker {
 /* Says who it is; false: the call is answered with what is wrong, or will be. */
 bool asker_identify(struct call *call);
 void asker_token_id(char to[PEER_ID_MAX], const char *token_id);
+void asker_tell_lease(const struct call *call, enum api_token_what what, const char *lease_id);
 void asker_tell(const struct call *call, enum api_token_what what, const char *token_id,
 		const struct lease *lease);
 /* Sets call->config to one that this one may read; false when there is none, and then the call is

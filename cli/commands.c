@@ -22,6 +22,8 @@ const struct command *const commands[] = {
 	&upgrade_command,
 	&check_command,
 	&sweep_command,
+	&audit_command,
+	&audit_verify_command,
 	&integration_add_command,
 	&integration_list_command,
 	&integration_policy_command,

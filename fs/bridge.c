@@ -34,6 +34,10 @@ struct fs {
 	struct list all_pending;
 	struct watches watches;
 	enum fs_first_open first_open;
+	uint64_t n_counted; /* of files.n_cached: the engine knows of them */
+	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,
+		       uint64_t count);
+	void *opened_arg;
 };
 
 /* An engine_acquire whose answer is to come. */
@@ -149,6 +153,14 @@ static void abandon(struct fs *fs, const struct message *message)
 
 /* Reports. */
 
+static void count_cached(struct fs *fs)
+{
+	uint64_t n = fs->files.n_cached;
+
+	engine_count_cached(fs->engine, n - fs->n_counted);
+	fs->n_counted = n;
+}
+
 static void report(struct fs *fs, struct message *message)
 {
 	const struct entry *entry = message->entry;
@@ -162,6 +174,7 @@ static void report(struct fs *fs, struct message *message)
 		message->text = engine_leases_json(fs->engine);
 		break;
 	default:
+		count_cached(fs);
 		message->text = engine_metrics_text(fs->engine);
 		break;
 	}
@@ -213,6 +226,12 @@ static void renew(struct fs *fs, const struct lease *lease)
 	struct dsec_error ignored;
 
 	engine_renew(fs->engine, lease->id, lease->slot.ttl_ms, &ignored);
+}
+
+static void tell_opened(const struct fs *fs, const struct message *message)
+{
+	if (fs->opened)
+		fs->opened(fs->opened_arg, message->leases[0], &message->caller, message->count);
 }
 
 /* The kernel frees pages as they are, so what a dead lease has left in them is overwritten before.
@@ -278,6 +297,9 @@ static void handle(struct fs *fs, struct message *message)
 		break;
 	case MESSAGE_ENDED:
 		fs->ended = true;
+		break;
+	case MESSAGE_READ:
+		tell_opened(fs, message);
 		break;
 	default:
 		break;
@@ -536,6 +558,8 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	fs->first_open = options->first_open;
 	fs->mountpoint = alloc_copy(options->mountpoint);
 	fs->version = alloc_copy(options->version);
+	fs->opened = options->opened;
+	fs->opened_arg = options->opened_arg;
 	fs->files.inbox.fd = fs->files.outbox.fd = -1;
 	fs->files.epoll_fd = fs->files.announce_fd = -1;
 	list_init(&fs->early);
@@ -566,6 +590,22 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	return 0;
 }
 
+/* Of what the thread still had to say only who has read what is of use. */
+static void take_last_opened(struct fs *fs)
+{
+	struct queue_item *item = queue_take(&fs->files.outbox);
+
+	while (item) {
+		struct queue_item *next = item->next;
+		struct message *message = message_of(item);
+
+		if (message->kind == MESSAGE_READ)
+			tell_opened(fs, message);
+		message_free(message);
+		item = next;
+	}
+}
+
 void fs_resume(struct fs *fs)
 {
 	if (!fs->resumed)
@@ -579,6 +619,7 @@ void fs_hand_over(struct fs *fs)
 	message_send(&fs->files.inbox, message_new(MESSAGE_HAND_OVER, 0));
 	pthread_join(fs->thread, NULL);
 	fs->running = false;
+	take_last_opened(fs);
 }
 
 void fs_notice(struct fs *fs, const char *text)
@@ -596,6 +637,7 @@ struct fs *fs_stop(struct fs *fs)
 	if (fs->running) {
 		message_send(&fs->files.inbox, message_new(MESSAGE_STOP, 0));
 		pthread_join(fs->thread, NULL);
+		take_last_opened(fs);
 	}
 	return fs_free(fs);
 }

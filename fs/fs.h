@@ -71,6 +71,11 @@ struct fs_options {
 	const char *state_folder; /* FS_ATTRIBUTE_STATE */
 	const char *config_file;  /* FS_ATTRIBUTE_CONFIG */
 	enum fs_first_open first_open;
+	/* A caller has opened so many files of that lease: the first time at once, further ones
+	 * some time, at the latest within fs_stop. For the engine's thread; may be NULL. */
+	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,
+		       uint64_t count);
+	void *opened_arg;
 	/* What outlives this process; NULL: nothing does. It outlives the fs. */
 	struct shared *shared;
 	pid_t keeper_pid;    /* FS_ATTRIBUTE_PID; 0: this process */

@@ -25,6 +25,7 @@
 
 #include "fs/access.h"
 #include "fs/announce.h"
+#include "fs/callers.h"
 #include "fs/fs.h"
 #include "fs/holders.h"
 #include "fs/message.h"
@@ -60,6 +61,8 @@ struct files {
 	struct queue outbox; /* to it */
 	const struct clock *clock;
 	struct nodes nodes;
+	struct callers callers;
+	_Atomic uint64_t n_cached; /* opens that needed no answer of the engine */
 	struct holders holders;
 	enum fs_first_open first_open;
 	bool probing; /* .dsec/.probe is there */
@@ -89,9 +92,9 @@ struct kept {
 	struct list link; /* in files->questions or node->waiters */
 	struct files *files;
 	fuse_req_t req;
-	uid_t uid;
-	struct node *node; /* OPEN */
-	uint64_t question; /* LOOKUP */
+	struct lease_caller caller; /* OPEN: with a reference to who it is */
+	struct node *node;          /* OPEN */
+	uint64_t question;          /* LOOKUP */
 	struct origin origin;
 	int slot; /* in shared->kept; -1: it had no room */
 };

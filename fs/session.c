@@ -65,6 +65,7 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 	files->held = shared_resumed(files->shared);
 	files->replayed_slot = files->answered_slot = -1;
 	list_init(&files->questions);
+	callers_init(&files->callers, options->clock, &files->outbox);
 	kept_begin(files);
 	nodes_init(&files->nodes, files->shared, tree, &files->outbox);
 	files->nodes.retired = retired;
@@ -74,6 +75,7 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 
 void files_finish(struct files *files)
 {
+	callers_finish(&files->callers);
 	nodes_finish(&files->nodes);
 	holders_finish(&files->holders);
 	kept_finish(files);
@@ -175,6 +177,7 @@ static void stop(struct files *files)
 			open_fail(files, node, ENOTCONN);
 	}
 	report_fail(files, ENOTCONN);
+	callers_finish(&files->callers);
 	files->stopping = true;
 }
 
@@ -186,6 +189,8 @@ static void lease_changed(struct files *files, const struct message *message)
 		leases_active(&files->nodes.leases, lease);
 	else
 		nodes_end_lease(&files->nodes, lease->id);
+	if (message->event == LEASE_ENDED)
+		callers_end_lease(&files->callers, lease->id);
 }
 
 static void replaced(void *arg, struct node *node)

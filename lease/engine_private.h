@@ -318,8 +318,9 @@ struct principal {
 	struct lease *lease; /* the published version, or one without its secret; NULL: never active
 			      */
 	int64_t start_at, expire_at;
-	bool recalled; /* it comes from an earlier process, or IAM alone knew it */
-	bool adopted;  /* and without its secret */
+	int64_t revoking_at; /* since when it is to be removed, as far as this daemon knows */
+	bool recalled;       /* it comes from an earlier process, or IAM alone knew it */
+	bool adopted;        /* and without its secret */
 	struct engine_kept
 		kept;       /* of one whose lease goes on, until it is published; else no secret */
 	bool seen;          /* in a list of this daemon's users */

@@ -223,6 +223,7 @@ static struct lease *make_lease(struct principal *principal, uint64_t generation
 		.rotate_at = rotate_at,
 		.expire_at = principal->expire_at,
 		.fingerprint = record->fingerprint,
+		.renewed = principal->lease != NULL,
 	};
 	struct lease *lease = lease_new(&from);
 
@@ -389,6 +390,7 @@ void principal_revoke(struct principal *principal, const char *reason)
 	if (was >= PRINCIPAL_REVOKING)
 		return;
 	principal->state = PRINCIPAL_REVOKING;
+	principal->revoking_at = engine_now(engine);
 	snprintf(principal->record.reason, sizeof(principal->record.reason), "%s", reason);
 	timer_disarm(&engine->timers, &principal->timer);
 	timer_disarm(&engine->timers, &principal->due);
