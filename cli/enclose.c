@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -10,7 +9,6 @@
 #include "aws/process.h"
 #include "cli/log.h"
 #include "cli/state.h"
-#include "lease/executable.h"
 #include "lease/opener.h"
 #include "lease/owner.h"
 
@@ -41,20 +39,6 @@ static void kill_through(void *arg, int run)
 	door_kill(arg, run);
 }
 
-static int executable_through(void *arg, pid_t pid, char *to, size_t size)
-{
-	struct door_who who;
-	int pidfd, r = door_who(arg, pid, &who, &pidfd);
-
-	if (r < 0)
-		return r;
-	close(pidfd);
-	if (!*who.executable)
-		return -EACCES;
-	snprintf(to, size, "%s", who.executable);
-	return 0;
-}
-
 static void use_door(struct door *door)
 {
 	static struct process_runner runner = {.run = run_through, .kill = kill_through};
@@ -62,7 +46,6 @@ static void use_door(struct door *door)
 	runner.arg = door;
 	process_use(&runner);
 	opener_set(open_through, door);
-	executable_use(executable_through, door);
 }
 
 void enclose_exited(const struct door_message *order)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,6 +292,20 @@ bool door_socket_allowed(const char *config_file, const char *path)
 
 	snprintf(string, sizeof(string), "unix:%s", path);
 	return path[0] == '/' && has_string(&text, string);
+}
+
+bool door_signal_allowed(const char *config_file, int number)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} signals[] = {{"HUP", SIGHUP}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}};
+	_cleanup_text_ struct text text = read_text(config_file, CATALOG_FILE_SIZE_MAX);
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (signals[i].number == number)
+			return has_string(&text, "on_rotate") && has_string(&text, signals[i].name);
+	return false;
 }
 
 bool door_command_allowed(const char *config_file, const char *command)

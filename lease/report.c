@@ -196,10 +196,8 @@ static json_t *json_error(const struct dsec_error *err)
 static void holder_text(char to[HOLDER_TEXT_MAX], const struct principal *principal)
 {
 	static const char *const kinds[] = {
-		[HOLDER_CONTAINER] = "container",
-		[HOLDER_PROCESS] = "process",
-		[HOLDER_OPEN] = "open file",
-		[HOLDER_CLIENT] = "client",
+		[HOLDER_CONTAINER] = "container", [HOLDER_PROCESS] = "process",
+		[HOLDER_OPEN] = "open file",      [HOLDER_CLIENT] = "client",
 		[HOLDER_STOCK] = "nobody yet",
 	};
 	lease_holder holder = principal->slot    ? principal->slot->holder

@@ -113,10 +113,11 @@ static void read_file(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 	fuse_reply_buf(req, content + offset, left < size ? left : size);
 }
 
-/* The kernel never asks again, and keeps listings. */
+/* The kernel keeps listings. */
 static void open_folder(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 {
-	fuse_reply_err(req, ENOSYS);
+	info->cache_readdir = info->keep_cache = 1;
+	fuse_reply_open(req, info);
 }
 
 static void list(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,

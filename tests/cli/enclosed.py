@@ -48,7 +48,9 @@ class Case(unittest.TestCase):
 
 class Privilege(Case):
     def test_no_thread_of_the_worker_has_any(self):
-        dsec = self.dsec().start()
+        dsec = self.dsec()
+        dsec.configure(configuration(self.iam, audit={"file": f"{dsec.folder}/audit.jsonl"}))
+        dsec.start()
         dsec.read("app/dev/.json")  # by now all threads are there
         threads = status(self.worker(dsec))
         self.assertGreater(len(threads), 1)
