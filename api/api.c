@@ -39,6 +39,9 @@ static struct api *api_new(const struct api_options *options)
 	api->clock = options->clock;
 	api->engine = options->engine;
 	api->catalog = catalog_ref(options->catalog);
+	api->state_folder = alloc_copy(options->state_folder);
+	api->remove = options->remove;
+	api->remove_arg = options->remove_arg;
 	api->token_event = options->token_event;
 	api->token_event_arg = options->token_event_arg;
 	timers_init(&api->timers);
@@ -85,10 +88,10 @@ int api_start(struct api **ret, const struct api_options *options, struct dsec_e
 		r = dsec_error_set(err, DSEC_ERROR_FAULT, "epoll: %s", strerror(errno));
 	if (r == 0)
 		r = find_group(api, api->catalog->api_admin_group, err);
-	if (r == 0 && options->state_folder)
-		r = tokens_open(&api->tokens, options->state_folder, api->clock, err);
 	for (size_t i = 0; r == 0 && i < api->catalog->n_api_listen; i++)
 		r = open_listener(api, api->catalog->api_listen[i], err);
+	if (r == 0 && !options->later)
+		r = api_serve(api, options->engine, err);
 	if (r < 0)
 		api_stop(api);
 	else
@@ -99,6 +102,13 @@ int api_start(struct api **ret, const struct api_options *options, struct dsec_e
 int api_listen_unix(struct api *api, const char *path, struct dsec_error *err)
 {
 	return listener_open_unix(api, path, err);
+}
+
+int api_serve(struct api *api, struct engine *engine, struct dsec_error *err)
+{
+	api->engine = engine;
+	return api->state_folder ? tokens_open(&api->tokens, api->state_folder, api->clock, err)
+				 : 0;
 }
 
 void api_reload(struct api *api, struct catalog *catalog)
@@ -192,6 +202,7 @@ struct api *api_stop(struct api *api)
 	catalog_unref(api->catalog);
 	if (api->epoll_fd >= 0)
 		close(api->epoll_fd);
+	free(api->state_folder);
 	free(api);
 	return NULL;
 }

@@ -39,6 +39,7 @@
 #ifndef DSEC_API_API_H
 #define DSEC_API_API_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lease/catalog.h"
@@ -100,14 +101,21 @@ struct api_token_event {
 struct api_options {
 	const struct clock *clock;
 	struct engine *engine;    /* outlives the api */
+	bool later;               /* the engine comes by api_serve */
 	struct catalog *catalog;  /* the running configuration */
 	const char *state_folder; /* of the tokens; NULL: there are none */
 	void (*token_event)(void *arg, const struct api_token_event *event); /* may be NULL */
 	void *token_event_arg;
+	/* Removes the socket file in the end, where that takes a privilege; NULL: unlink(2). */
+	void (*remove)(void *arg, const char *socket_path);
+	void *remove_arg;
 };
 
 /* Listens where the catalog says. */
 int api_start(struct api **ret, const struct api_options *options, struct dsec_error *err);
+
+/* Whom it asks; reads the tokens. Before, nothing may be dispatched: who connects waits. */
+int api_serve(struct api *api, struct engine *engine, struct dsec_error *err);
 
 /* Listens on a Unix socket, too. A socket file that a dead daemon left behind is taken over, one
  * that answers is not. */

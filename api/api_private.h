@@ -40,7 +40,10 @@ struct call;
 struct api {
 	const struct clock *clock;
 	struct engine *engine;
+	void (*remove)(void *arg, const char *socket_path);
+	void *remove_arg;
 	struct catalog *catalog;
+	char *state_folder;    /* of the tokens; NULL: there are none */
 	struct tokens *tokens; /* NULL: none are kept */
 	void (*token_event)(void *arg, const struct api_token_event *event);
 	void *token_event_arg;

@@ -192,17 +192,13 @@ static struct listener *listener_new(struct api *api, int fd)
 
 int listener_open_unix(struct api *api, const char *path, struct dsec_error *err)
 {
-	int fd, r = listen_at(path, &fd, err);
+	int fd = -1, r = listen_at(path, &fd, err);
 
 	if (r < 0)
 		return r;
 	struct listener *listener = listener_new(api, fd);
 	listener->local = true;
 	listener->socket_path = alloc_copy(path);
-	if (api->has_admin_group && chown(path, (uid_t)-1, api->admin_group) < 0)
-		return dsec_error_set(err, DSEC_ERROR_FAULT,
-				      "%s: cannot give it to api.admin_group: %s", path,
-				      strerror(errno));
 	r = start_http(listener, err);
 	return r < 0 ? r : watch(listener, err);
 }
@@ -295,7 +291,9 @@ struct listener *listener_close(struct listener *listener)
 	if (listener->daemon)
 		MHD_stop_daemon(listener->daemon);
 	close(listener->fd);
-	if (listener->socket_path)
+	if (listener->socket_path && listener->api->remove)
+		listener->api->remove(listener->api->remove_arg, listener->socket_path);
+	else if (listener->socket_path)
 		unlink(listener->socket_path);
 	free(listener->socket_path);
 	free(listener);

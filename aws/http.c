@@ -88,17 +88,19 @@ static int set_protocol(CURL *easy, const char *url, struct dsec_error *err)
 }
 
 /* A private CA is trusted alone: without the NULL, the system's folder would be trusted too. */
-static CURLcode set_trust(CURL *easy, const char *ca_file)
+static CURLcode set_trust(CURL *easy, const struct trust *trust)
 {
+	struct curl_blob certificates = {
+		.data = trust->bytes, .len = trust->n, .flags = CURL_BLOB_COPY};
 	CURLcode r = curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 
 	if (r == CURLE_OK)
 		r = curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	if (r == CURLE_OK)
 		r = curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	if (r == CURLE_OK && ca_file)
-		r = curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
-	if (r == CURLE_OK && ca_file)
+	if (r == CURLE_OK && trust->bytes)
+		r = curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &certificates);
+	if (r == CURLE_OK && trust->bytes)
 		r = curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	return r;
 }
@@ -108,11 +110,13 @@ static int prepare(struct exchange *exchange, const struct request *request, str
 	CURL *easy = exchange->easy;
 	int r = set_protocol(easy, request->url, err);
 
+	if (r == 0 && request->ca_file)
+		r = trust_read(&exchange->http->trust, request->ca_file, err);
 	if (r == 0)
 		r = sign(&exchange->headers, request, err);
 	if (r < 0)
 		return r;
-	if (set_trust(easy, request->ca_file) != CURLE_OK)
+	if (set_trust(easy, &exchange->http->trust) != CURLE_OK)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "libcurl cannot verify TLS");
 	curl_easy_setopt(easy, CURLOPT_URL, request->url);
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -120,6 +124,8 @@ static int prepare(struct exchange *exchange, const struct request *request, str
 	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* not what the environment names */
 	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, HTTP_BUFFER_SIZE);
+	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, HTTP_BUFFER_SIZE);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "dsec/" DSEC_VERSION);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
@@ -299,4 +305,5 @@ void http_finish(struct http *http)
 {
 	curl_multi_cleanup(http->multi);
 	timer_disarm(&http->loop->timers, &http->timer);
+	trust_finish(&http->trust);
 }

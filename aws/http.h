@@ -10,17 +10,23 @@
 #include "aws/classify.h"
 #include "aws/keys.h"
 #include "aws/loop.h"
+#include "aws/trust.h"
 
 #define HTTP_CONNECT_TIMEOUT_MS 10000L
 /* A connection that was idle for longer is not used again: servers close theirs after a minute or
  * so, and a request that meets the closing is lost. */
 #define HTTP_IDLE_MAX_S 30L
 
+/* Of what is sent and of what comes, at a time. All of it is wiped after each request, however
+ * little was used: libcurl's own 64 KiB would be most of a request's cost. */
+#define HTTP_BUFFER_SIZE 16384L
+
 /* An integration's connections; they are shared with no other. */
 struct http {
 	CURLM *multi;
 	struct loop *loop;
 	struct timer timer;
+	struct trust trust;
 };
 
 int http_init(struct http *http, struct loop *loop, struct dsec_error *err);

@@ -1,7 +1,6 @@
 #include "aws/keys_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include "aws/keys.h"
 #include "aws/wipe.h"
 #include "lease/alloc.h"
+#include "lease/opener.h"
 
 /* Reads what fits; the number of bytes or a negative errno. */
 static ssize_t read_all(int fd, char *to, size_t size)
@@ -32,13 +32,13 @@ static int cannot_read(struct dsec_error *err, const char *path, int error)
 
 int keys_file_read(char **ret, const char *path, struct dsec_error *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = opener_open(path, OPENER_READ);
 	_cleanup_wipe_ char *text = NULL;
 	struct stat stat;
 	ssize_t n;
 
 	if (fd < 0)
-		return cannot_read(err, path, errno);
+		return cannot_read(err, path, -fd);
 	if (fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode)) {
 		close(fd);
 		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS, "%s is no regular file", path);

@@ -23,11 +23,13 @@
 #define KILLED_WAIT_MS 2000
 
 struct process {
+	struct list in_all; /* of those that a runner runs */
 	struct loop *loop;
 	process_done *done;
 	void *arg;
 	pid_t pid;
-	int pidfd;
+	int pidfd;  /* -1 where a runner runs it */
+	int run;    /* the runner's number for it; -1: it is our child */
 	int output; /* the reading end of its standard output */
 	struct watch ended, readable;
 	struct timer deadline;
@@ -35,6 +37,14 @@ struct process {
 		     */
 	size_t n;
 };
+
+static const struct process_runner *runner;
+static struct list all_run = {&all_run, &all_run};
+
+void process_use(const struct process_runner *next)
+{
+	runner = next;
+}
 
 /* Standard input and errors are /dev/null, output is the pipe; every other descriptor of ours is
  * closed on exec. */
@@ -84,6 +94,10 @@ static void kill_and_wait(struct process *process)
 {
 	struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
 
+	if (process->run >= 0) {
+		runner->kill(runner->arg, process->run);
+		return;
+	}
 	kill(-process->pid, SIGKILL);
 	if (process->pidfd < 0 || poll(&ended, 1, KILLED_WAIT_MS) == 1)
 		waitpid(process->pid, NULL, 0);
@@ -91,6 +105,7 @@ static void kill_and_wait(struct process *process)
 
 static void release(struct process *process)
 {
+	list_remove(&process->in_all);
 	timer_disarm(&process->loop->timers, &process->deadline);
 	if (process->pidfd >= 0) {
 		loop_unwatch(process->loop, process->pidfd);
@@ -156,13 +171,10 @@ static void on_readable(struct watch *watch, uint32_t events)
 }
 
 /* A child that it left behind may still hold the pipe, so its end is not waited for. */
-static void on_ended(struct watch *watch, uint32_t events)
+static void ended(struct process *process, int status)
 {
-	struct process *process = container_of(watch, struct process, ended);
 	struct dsec_error err;
-	int status = 0;
 
-	waitpid(process->pid, &status, 0);
 	drain(process);
 	if (process->n > AWS_CREDENTIAL_PROCESS_OUTPUT_MAX)
 		dsec_error_set(&err, DSEC_ERROR_CREDENTIALS,
@@ -183,12 +195,47 @@ static void on_ended(struct watch *watch, uint32_t events)
 	finish(process, &err);
 }
 
+static void on_ended(struct watch *watch, uint32_t events)
+{
+	struct process *process = container_of(watch, struct process, ended);
+	int status = 0;
+
+	waitpid(process->pid, &status, 0);
+	ended(process, status);
+}
+
+void process_runner_ended(int run, int status)
+{
+	list_each (at, &all_run) {
+		struct process *process = container_of(at, struct process, in_all);
+
+		if (process->run == run) {
+			ended(process, status);
+			return;
+		}
+	}
+}
+
 static void on_deadline(struct timer *timer)
 {
 	kill_for(container_of(timer, struct process, deadline), "it took too long");
 }
 
-static int start(struct process *process, const char *command, struct dsec_error *err)
+static int start_run(struct process *process, const char *command, struct dsec_error *err)
+{
+	int run = runner->run(runner->arg, command, &process->output);
+
+	if (run < 0)
+		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS,
+				      "the credential_process %.200s cannot be run: %s", command,
+				      strerror(-run));
+	process->run = run;
+	fcntl(process->output, F_SETFL, O_NONBLOCK);
+	list_append(&all_run, &process->in_all);
+	return 0;
+}
+
+static int start_child(struct process *process, const char *command, struct dsec_error *err)
 {
 	struct words words;
 	int pipe[2], r;
@@ -210,7 +257,21 @@ static int start(struct process *process, const char *command, struct dsec_error
 			       "the credential_process %s cannot be run: %s", words.word[0],
 			       strerror(r));
 	words_finish(&words);
-	return r == 0 ? 0 : -dsec_error_errno(DSEC_ERROR_CREDENTIALS);
+	if (r != 0)
+		return -dsec_error_errno(DSEC_ERROR_CREDENTIALS);
+	process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+	return 0;
+}
+
+/* Its end, its output. False: errno says why not. */
+static bool watch_it(struct process *process)
+{
+	struct loop *loop = process->loop;
+
+	if (process->run < 0 &&
+	    (process->pidfd < 0 || loop_watch(loop, process->pidfd, EPOLLIN, &process->ended) < 0))
+		return false;
+	return loop_watch(loop, process->output, EPOLLIN, &process->readable) == 0;
 }
 
 int process_start(struct process **ret, struct loop *loop, const char *command, process_done *done,
@@ -223,19 +284,19 @@ int process_start(struct process **ret, struct loop *loop, const char *command, 
 				    .done = done,
 				    .arg = arg,
 				    .pidfd = -1,
+				    .run = -1,
 				    .output = -1,
 				    .ended.ready = on_ended,
 				    .readable.ready = on_readable,
 				    .deadline.fire = on_deadline};
+	list_init(&process->in_all);
 	process->text = alloc_zeroed(AWS_CREDENTIAL_PROCESS_OUTPUT_MAX + 1, 1);
-	r = start(process, command, err);
+	r = runner ? start_run(process, command, err) : start_child(process, command, err);
 	if (r < 0) {
 		release(process);
 		return r;
 	}
-	process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
-	if (process->pidfd < 0 || loop_watch(loop, process->pidfd, EPOLLIN, &process->ended) < 0 ||
-	    loop_watch(loop, process->output, EPOLLIN, &process->readable) < 0) {
+	if (!watch_it(process)) {
 		error = errno;
 		process_free(process);
 		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS,

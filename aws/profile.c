@@ -12,6 +12,7 @@
 #include "aws/keys_file.h"
 #include "aws/wipe.h"
 #include "lease/alloc.h"
+#include "lease/owner.h"
 
 #define HOME_MAX 4096
 
@@ -88,7 +89,7 @@ static const char *home(char *to, size_t size)
 
 	if (set && *set)
 		return set;
-	return getpwuid_r(geteuid(), &entry, to, size, &found) == 0 && found ? found->pw_dir : "";
+	return getpwuid_r(owner_uid(), &entry, to, size, &found) == 0 && found ? found->pw_dir : "";
 }
 
 /* The configured path, else the environment's, else the one in the home folder. For free(). */

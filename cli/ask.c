@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,13 @@
 #include "lease/alloc.h"
 #include "lease/secret.h"
 
-#define INTERRUPT '\003' /* Ctrl-C, where the terminal does not make a signal of it */
+/* Ctrl-C, while what is typed is not shown: the terminal has to be put right first. */
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+	interrupted = 1;
+}
 
 bool ask_possible(void)
 {
@@ -32,9 +39,9 @@ static int read_line(char to[ASK_LINE_MAX], struct dsec_error *err)
 		char c;
 		ssize_t got = read(STDIN_FILENO, &c, 1);
 
-		if (got < 0 && errno == EINTR)
+		if (got < 0 && errno == EINTR && !interrupted)
 			continue;
-		if (got <= 0 || c == INTERRUPT)
+		if (got <= 0)
 			return gave_up(err);
 		if (c == '\n' || c == '\r')
 			break;
@@ -62,14 +69,16 @@ int ask_line(char to[ASK_LINE_MAX], const char *question, const char *otherwise,
 
 int ask_secret(char to[ASK_LINE_MAX], const char *question, struct dsec_error *err)
 {
+	const struct sigaction action = {.sa_handler = interrupt}; /* read(2) ends with EINTR */
+	struct sigaction old;
 	struct termios before, silent;
 	int r;
 
 	if (tcgetattr(STDIN_FILENO, &before) < 0)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "the terminal: %s", strerror(errno));
 	silent = before;
-	/* No signal: it would leave the terminal silent. */
-	silent.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+	silent.c_lflag &= ~(tcflag_t)ECHO;
+	sigaction(SIGINT, &action, &old);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
 	do {
 		fprintf(stderr, "%s (it is not shown): ", question);
@@ -77,6 +86,7 @@ int ask_secret(char to[ASK_LINE_MAX], const char *question, struct dsec_error *e
 		fputc('\n', stderr);
 	} while (r == 0 && !to[0]);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+	sigaction(SIGINT, &old, NULL);
 	return r;
 }
 

@@ -11,6 +11,7 @@
 #include "cli/background.h"
 #include "cli/command.h"
 #include "cli/daemon_private.h"
+#include "cli/enclose.h"
 #include "cli/left.h"
 #include "cli/log.h"
 #include "cli/paths.h"
@@ -33,11 +34,10 @@ enum source {
 static void enter_ledger(struct daemon *daemon, enum lease_event event, const struct lease *lease)
 {
 	if (event == LEASE_ENDED) {
-		ledger_leave(daemon->options.ledger, lease->id);
+		ledger_leave(daemon->ledger, lease->id);
 		return;
 	}
-	if (event != LEASE_ACTIVE || ledger_enter(daemon->options.ledger, lease) ||
-	    daemon->ledger_full)
+	if (event != LEASE_ACTIVE || ledger_enter(daemon->ledger, lease) || daemon->ledger_full)
 		return;
 	daemon->ledger_full = true;
 	log_line(LOG_WARNING,
@@ -142,7 +142,7 @@ static void recall(struct daemon *daemon, const struct journal_record *record)
 {
 	struct engine_kept kept;
 
-	if (ledger_find(daemon->options.ledger, record->lease_id, &kept))
+	if (ledger_find(daemon->ledger, record->lease_id, &kept))
 		engine_recall_kept(daemon->engine, record, &kept);
 	else
 		engine_recall(daemon->engine, record);
@@ -167,7 +167,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 				.log = on_log,
 				.arg = daemon,
 			},
-		.last_generation = ledger_last_generation(daemon->options.ledger),
+		.last_generation = ledger_last_generation(daemon->ledger),
 		.daemon_id = daemon->options.state->daemon_id,
 	};
 
@@ -201,6 +201,7 @@ static int open_journal(struct daemon *daemon, struct recalled *recalled, bool *
 static int start_fs(struct daemon *daemon, struct dsec_error *err)
 {
 	const struct daemon_options *from = &daemon->options;
+	char text[SANDBOX_TEXT_MAX];
 	struct fs_options options = {
 		.mountpoint = from->mountpoint,
 		.catalog = daemon->catalog,
@@ -208,18 +209,38 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		.version = DSEC_VERSION,
 		.state_folder = from->state->folder,
 		.config_file = from->config_file,
+		.fuse_fd = daemon->fuse_fd,
 		.first_open = FS_FIRST_OPEN_PROBE,
 		.shared = from->shared,
 		.keeper_pid = from->keeper_pid,
 		.restarts = from->restarts,
+		.sandbox = text,
 	};
 
-	int r = door_mount(from->door, &options.fuse_fd);
-	if (r < 0) {
-		err->message[0] = '\0'; /* the keeper has said it */
-		return r;
-	}
+	if (daemon->fuse_fd < 0)
+		return 0;
+	sandbox_text(text, from->sandbox);
+	daemon->fuse_fd = -1;
 	return fs_start(&daemon->fs, &options, err);
+}
+
+static int mount(struct daemon *daemon, struct dsec_error *err)
+{
+	int r = door_mount(daemon->options.door, &daemon->fuse_fd);
+
+	if (r == -ENOTCONN)
+		return 0; /* an earlier worker was killed while it ended: see daemon_run */
+	if (r < 0)
+		err->message[0] = '\0'; /* the keeper has said it */
+	return r;
+}
+
+static void remove_socket(void *arg, const char *path)
+{
+	int r = door_remove(arg, path);
+
+	if (r < 0 && r != -ENOENT)
+		log_line(LOG_WARNING, "%s is left: %s", path, strerror(-r));
 }
 
 /* Where the configuration says it has to be possible to listen. The default socket is a
@@ -229,9 +250,11 @@ static int start_api(struct daemon *daemon, struct dsec_error *err)
 	char path[PATH_MAX];
 	const struct api_options options = {
 		.clock = &system_clock,
-		.engine = daemon->engine,
 		.catalog = daemon->catalog,
 		.state_folder = daemon->options.state->folder,
+		.later = true,
+		.remove = remove_socket,
+		.remove_arg = daemon->options.door,
 	};
 	struct dsec_error unusable;
 
@@ -265,8 +288,8 @@ static int watch_all(struct daemon *daemon, struct dsec_error *err)
 {
 	if (watch(daemon, SOURCE_DOOR, door_fd(daemon->options.door)) < 0 ||
 	    watch(daemon, SOURCE_TIMER, daemon->timer_fd) < 0 ||
-	    watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0 ||
 	    watch(daemon, SOURCE_ROTATION, rotations_fd(daemon->rotations)) < 0 ||
+	    (daemon->fs && watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0) ||
 	    watch(daemon, SOURCE_AWS, aws_fd(daemon->aws)) < 0 ||
 	    watch(daemon, SOURCE_JOURNAL, journal_sqlite_fd(daemon->journal)) < 0 ||
 	    (daemon->api && watch(daemon, SOURCE_API, api_fd(daemon->api)) < 0))
@@ -287,6 +310,9 @@ static struct daemon *daemon_free(struct daemon *daemon)
 	daemon->audit = audit_close(daemon->audit);
 	daemon->rotations = rotations_free(daemon->rotations);
 	daemon->catalog = catalog_unref(daemon->catalog);
+	ledger_close(daemon->ledger);
+	if (daemon->fuse_fd >= 0)
+		close(daemon->fuse_fd);
 	if (daemon->epoll_fd >= 0)
 		close(daemon->epoll_fd);
 	if (daemon->timer_fd >= 0)
@@ -301,29 +327,54 @@ static void begin(struct daemon *daemon, bool lost)
 	daemon->resuming = true;
 	engine_start(daemon->engine, lost);
 	daemon->resuming = false;
-	ledger_settle(daemon->options.ledger);
-	fs_resume(daemon->fs);
+	ledger_settle(daemon->ledger);
+	if (daemon->fs)
+		fs_resume(daemon->fs);
 }
 
-static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_error *err)
+/* What takes the keeper's user, or is looked for by name. */
+static int open_privileged(struct daemon *daemon, struct dsec_error *err)
 {
-	bool lost = false;
-
 	int r = open_descriptors(daemon, err);
+
 	if (r == 0)
 		r = aws_new(&daemon->aws, &system_clock, err);
 	if (r == 0)
 		r = daemon_audit(daemon, daemon->catalog, err);
 	if (r == 0)
-		r = open_journal(daemon, recalled, &lost, err);
+		r = start_api(daemon, err);
+	if (r == 0)
+		r = mount(daemon, err);
+	return r;
+}
+
+/* What starts threads, and what others have written. */
+static int open_enclosed(struct daemon *daemon, struct recalled *recalled, bool *ret_lost,
+			 struct dsec_error *err)
+{
+	daemon->ledger = ledger_open(&daemon->options.shared->ledger);
+	int r = open_journal(daemon, recalled, ret_lost, err);
 	if (r == 0)
 		r = start_engine(daemon, recalled, err);
-	if (r == 0)
-		r = start_api(daemon, err);
+	if (r == 0 && daemon->api)
+		r = api_serve(daemon->api, daemon->engine, err);
 	if (r == 0)
 		r = start_fs(daemon, err);
 	if (r == 0)
 		r = watch_all(daemon, err);
+	return r;
+}
+
+static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_error *err)
+{
+	const struct daemon_options *from = &daemon->options;
+	bool lost = false;
+
+	int r = open_privileged(daemon, err);
+	if (r == 0)
+		r = enclose(from->sandbox, from->door, from->state->folder, from->mountpoint, err);
+	if (r == 0)
+		r = open_enclosed(daemon, recalled, &lost, err);
 	if (r == 0)
 		begin(daemon, lost);
 	return r;
@@ -340,6 +391,7 @@ int daemon_start(struct daemon **ret, const struct daemon_options *options, stru
 		.catalog = catalog_ref(catalog),
 		.epoll_fd = -1,
 		.timer_fd = -1,
+		.fuse_fd = -1,
 	};
 	int r = start(daemon, &recalled, err);
 	free(recalled.records);
@@ -374,7 +426,7 @@ static void take_signal(struct daemon *daemon, int number)
 
 /* Another worker goes on: the journal has all that it needs, the keeper's memory the rest. Nothing
  * is freed, since that would wipe what the other one is to find. */
-static void hand_over(struct daemon *daemon)
+static void hand_over(struct daemon *daemon, int status)
 {
 	if (daemon->ending || !daemon->fs)
 		return;
@@ -382,7 +434,7 @@ static void hand_over(struct daemon *daemon)
 	daemon->api = api_stop(daemon->api);
 	daemon->journal = journal_sqlite_close(daemon->journal);
 	daemon->audit = audit_close(daemon->audit);
-	_exit(DOOR_HANDED_OVER);
+	_exit(status);
 }
 
 void daemon_order(struct daemon *daemon, const struct door_message *order)
@@ -392,14 +444,15 @@ void daemon_order(struct daemon *daemon, const struct door_message *order)
 		take_signal(daemon, order->number);
 		break;
 	case DOOR_HAND_OVER:
-		hand_over(daemon);
+		hand_over(daemon, DOOR_HANDED_OVER);
 		break;
 	case DOOR_NOTICE:
 		if (daemon->fs)
 			fs_notice(daemon->fs, order->text);
 		break;
 	case DOOR_EXITED:
-		rotations_exited(daemon->rotations, order->number, order->value);
+		if (!rotations_exited(daemon->rotations, order->number, order->value))
+			enclose_exited(order);
 		break;
 	default:
 		break;
@@ -464,6 +517,24 @@ static void set_timer(struct daemon *daemon, int64_t at)
 	timerfd_settime(daemon->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL);
 }
 
+/* How often it looks whether resolv.conf and the like have been replaced. */
+#define LOOK_MS 30000
+
+/* What takes the place of a file that it may read it may not read: another worker may. */
+static void look(struct daemon *daemon, int64_t now_at, int64_t *next_at)
+{
+	if (now_at >= daemon->look_at) {
+		daemon->look_at = now_at + LOOK_MS;
+		if (sandbox_outdated(daemon->options.sandbox)) {
+			log_line(LOG_INFO, "files of the system have changed that the worker may "
+					   "not open: another one goes on");
+			hand_over(daemon, DOOR_RENEW);
+		}
+	}
+	if (daemon->look_at < *next_at)
+		*next_at = daemon->look_at;
+}
+
 /* Does what is due. False when the daemon has ended. */
 static bool work(struct daemon *daemon)
 {
@@ -495,6 +566,8 @@ static bool work(struct daemon *daemon)
 		next_at = rotation_at;
 	if (daemon->ending && daemon_ended(daemon, now_at, &next_at))
 		return false;
+	if (!daemon->ending)
+		look(daemon, now_at, &next_at);
 	set_timer(daemon, next_at);
 	return true;
 }
@@ -516,8 +589,9 @@ static void serve(struct daemon *daemon)
 
 static void tell_ready(struct daemon *daemon)
 {
-	log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
-		 daemon->options.mountpoint, secret_arena_kind());
+	if (daemon->fs)
+		log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
+			 daemon->options.mountpoint, secret_arena_kind());
 	if (daemon->options.background)
 		background_detach();
 	door_ready(daemon->options.door);
@@ -526,6 +600,8 @@ static void tell_ready(struct daemon *daemon)
 int daemon_run(struct daemon *daemon)
 {
 	tell_ready(daemon);
+	if (!daemon->fs)
+		daemon_end(daemon, "unmounted");
 	serve(daemon);
 
 	struct engine_left left = engine_left(daemon->engine);

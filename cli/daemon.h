@@ -10,12 +10,12 @@
 #ifndef DSEC_CLI_DAEMON_H
 #define DSEC_CLI_DAEMON_H
 
+#include "cli/sandbox.h"
 #include "cli/state.h"
 #include "fs/door.h"
 #include "fs/shared.h"
 #include "lease/catalog.h"
 #include "lease/error.h"
-#include "lease/ledger.h"
 
 struct daemon_options {
 	const char *config_file;   /* absolute, as all paths here */
@@ -25,7 +25,7 @@ struct daemon_options {
 	 */
 	struct door *door;
 	struct shared *shared;
-	struct ledger *ledger;
+	struct sandbox *sandbox; /* prepared (enclose.h); stays the caller's */
 	pid_t keeper_pid;
 	unsigned restarts; /* how many workers there were before */
 	bool background;   /* let go of the terminal once it serves */
@@ -33,7 +33,7 @@ struct daemon_options {
 
 struct daemon;
 
-/* Opens everything, has it mounted, and serves. Takes a reference to the catalog.
+/* Opens everything, has it mounted, closes itself in, and serves. Takes a reference to the catalog.
  * err has no message where the keeper has said why. */
 int daemon_start(struct daemon **ret, const struct daemon_options *options, struct catalog *catalog,
 		 struct dsec_error *err);

@@ -17,6 +17,7 @@
 #include "lease/catalog.h"
 #include "lease/engine.h"
 #include "lease/journal.h"
+#include "lease/ledger.h"
 
 struct daemon {
 	struct daemon_options options;
@@ -24,11 +25,13 @@ struct daemon {
 	struct aws *aws;
 	struct journal_sqlite *journal;
 	struct audit *audit; /* NULL: none is configured */
+	struct ledger *ledger;
 	struct engine *engine;
 	struct api *api; /* NULL: it has no socket */
 	struct fs *fs;   /* NULL once it has ended */
 	struct rotations *rotations;
 	int epoll_fd, timer_fd;
+	int fuse_fd; /* -1: the filesystem has it, or nobody */
 
 	bool resuming; /* leases of an earlier worker are being taken up */
 	bool ledger_full;
@@ -36,6 +39,7 @@ struct daemon {
 	bool patient;     /* USR1: end without a time limit */
 	bool impatient;   /* a second TERM or INT: leave now */
 	int64_t end_at;   /* boottime, while ending: when its time is over */
+	int64_t look_at;  /* boottime: when to see next whether the sandbox is outdated */
 	int64_t shown_at; /* boottime, while ending: when progress was shown last */
 };
 

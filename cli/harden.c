@@ -58,6 +58,13 @@ void harden_process(void)
 	before.pipe_handler = signal(SIGPIPE, SIG_IGN);
 }
 
+void harden_for_good(void)
+{
+	const struct rlimit no_core = {0};
+
+	setrlimit(RLIMIT_CORE, &no_core);
+}
+
 void harden_undo(void)
 {
 	umask(before.mask);

@@ -13,4 +13,7 @@ void harden_process(void);
  * as they were. */
 void harden_undo(void);
 
+/* For a daemon: no core file ever, of it and of what it starts. */
+void harden_for_good(void);
+
 #endif

@@ -96,7 +96,7 @@ static int get_all(struct wanted *wanted, struct dsec_error *err)
 	const struct options *options = wanted->options;
 
 	int r = get(wanted->name, options->n_operands > 0 ? options->operands[0] : NULL, "NAME",
-		    "Name of the integration", "aws-main", err);
+		    "Name of the integration", ask_possible() ? "aws-main" : NULL, err);
 	if (r == 0 && !catalog_name_valid(wanted->name))
 		r = dsec_error_set(err, DSEC_ERROR_INVALID,
 				   "\"%s\" is no name: letters, digits, _, - and . make one",

@@ -15,10 +15,12 @@
 #include "aws/words.h"
 #include "cli/background.h"
 #include "cli/command.h"
+#include "cli/enclose.h"
 #include "cli/file.h"
 #include "cli/left.h"
 #include "cli/log.h"
 #include "cli/notify.h"
+#include "cli/paths.h"
 #include "cli/peer.h"
 #include "cli/state.h"
 #include "fs/fs.h"
@@ -97,7 +99,7 @@ static int on_mount(void *arg, int *ret_fuse_fd)
 	struct keeping *keeping = arg;
 	const char *mountpoint = keeping->places.mountpoint;
 	struct dsec_error err;
-	bool others;
+	bool others = false;
 
 	int r = make_room(mountpoint, &err);
 	if (r == 0)
@@ -196,28 +198,40 @@ static void on_lost(void *arg)
 
 /* Upgrading. */
 
-#define STATE_FORMAT "%d,%d,%d,%d,%d,%d,%u,%d,%d"
-
 static void write_state(char *to, size_t size, const struct keeping *keeping,
 			const struct keeper_state *state)
 {
-	snprintf(to, size, STATE_FORMAT, state->fuse_fd, state->shared_fd, state->secret_fd,
-		 state->lock_fd, state->door_fd, (int)state->worker, state->restarts, keeping->made,
-		 state->patient);
+	snprintf(to, size, "%d,%d,%d,%d,%d,%d,%u,%d,%d", state->fuse_fd, state->shared_fd,
+		 state->secret_fd, state->lock_fd, state->door_fd, (int)state->worker,
+		 state->restarts, keeping->made, state->patient);
 }
+
+#define STATE_NUMBERS 9
 
 static bool read_state(const char *text, struct keeping *keeping, struct keeper_state *ret)
 {
-	int made, patient, worker;
+	long numbers[STATE_NUMBERS];
 
-	*ret = (struct keeper_state){0};
-	if (sscanf(text, STATE_FORMAT, &ret->fuse_fd, &ret->shared_fd, &ret->secret_fd,
-		   &ret->lock_fd, &ret->door_fd, &worker, &ret->restarts, &made, &patient) != 9)
-		return false;
-	ret->worker = worker;
-	ret->patient = patient;
-	keeping->made = made;
-	return worker > 0;
+	for (size_t i = 0; i < STATE_NUMBERS; i++) {
+		char *end;
+
+		numbers[i] = strtol(text, &end, 10);
+		if (end == text || *end != (i + 1 < STATE_NUMBERS ? ',' : '\0'))
+			return false;
+		text = end + 1;
+	}
+	*ret = (struct keeper_state){
+		.fuse_fd = (int)numbers[0],
+		.shared_fd = (int)numbers[1],
+		.secret_fd = (int)numbers[2],
+		.lock_fd = (int)numbers[3],
+		.door_fd = (int)numbers[4],
+		.worker = (pid_t)numbers[5],
+		.restarts = (unsigned)numbers[6],
+		.patient = numbers[8] != 0,
+	};
+	keeping->made = numbers[7] != 0;
+	return ret->worker > 0;
 }
 
 static void keep_on_exec(const struct keeper_state *state, bool keep)
@@ -334,6 +348,9 @@ static int keep(struct keeping *keeping, int signal_fd, const struct keeper_stat
 		words[5],
 		NULL,
 	};
+	char socket[PATH_MAX];
+	struct dsec_error ignored;
+	const bool has_socket = paths_socket(socket, &ignored) == 0;
 	const struct keeper_options options = {
 		.state = *state,
 		.worker = words,
@@ -341,6 +358,7 @@ static int keep(struct keeping *keeping, int signal_fd, const struct keeper_stat
 		.rights =
 			{
 				.config_file = places->config,
+				.default_socket = has_socket ? socket : NULL,
 				.mount = on_mount,
 				.unmount = on_unmount,
 				.ready = on_ready,
@@ -384,10 +402,13 @@ int keeping_run(const struct places *places, int ready_fd)
 		.background = ready_fd >= 0,
 	};
 	struct keeper_state state;
+	struct sandbox sandbox;
 	struct dsec_error err;
 
 	find_program(&keeping);
 	int signal_fd = keeper_take_signals(&err), r = signal_fd;
+	if (r >= 0)
+		r = enclose_prepare(&sandbox, &err);
 	if (r >= 0)
 		r = keeper_state_new(&state, &err);
 	if (r == 0)

@@ -2,6 +2,7 @@
 
 #include "cli/background.h"
 #include "cli/command.h"
+#include "cli/harden.h"
 #include "cli/keeping.h"
 #include "cli/log.h"
 #include "cli/notify.h"
@@ -25,6 +26,7 @@ static int run(const struct options *options)
 	struct dsec_error err;
 	int ready_fd = -1, status;
 
+	harden_for_good();
 	if (find_places(&places, options, &err) < 0) {
 		log_error(LOG_ERR, &err, NULL);
 		return STATUS_FAILED;

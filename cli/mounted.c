@@ -212,7 +212,7 @@ static int elsewhere(struct mounted *ret, const struct names *names, struct dsec
 
 	each_seen(try_seen, &search);
 	if (!search.any)
-		return -ENOENT;
+		return -ENODEV;
 	if (search.ambiguous)
 		return dsec_error_set(err, DSEC_ERROR_INVALID,
 				      "several dsec that are mounted here have a config %s/%s: say "
@@ -241,7 +241,7 @@ int mounted_find(struct mounted *ret, struct names *names, const char *tree, str
 	if (paths_mountpoint(usual, NULL, &ignored) == 0 && fs_mount_state(usual) == FS_MOUNT_ALIVE)
 		return in_tree(ret, names, usual, err);
 	r = elsewhere(ret, names, err);
-	return r == -ESRCH ? -ENOENT : r;
+	return r == -ESRCH ? -ENODEV : r;
 }
 
 struct trees {

@@ -26,7 +26,7 @@ struct mounted {
  * point, then in whatever else of a dsec is mounted here). Names that are "" are filled in where
  * the only thing of a dsec that is mounted here is one config's folder.
  *
- * 0; -ENOENT without an error set when nothing of a dsec is mounted here at all; else a negative
+ * 0; -ENODEV without an error set when no such config is mounted here by any dsec; else a negative
  * errno with a sentence: a mount that has no such config, several that have one, a dead daemon. */
 int mounted_find(struct mounted *ret, struct names *names, const char *tree,
 		 struct dsec_error *err);

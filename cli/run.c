@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/aws_endpoint.h"
 #include "cli/command.h"
 #include "cli/environment.h"
 #include "cli/executable.h"
@@ -30,6 +31,7 @@ struct run {
 	struct environment environment;
 	struct pipe_file pipe;
 	struct lease_watch watch;
+	struct aws_endpoint endpoint;
 };
 
 /* Before anything is leased. */
@@ -177,6 +179,9 @@ static int prepare(struct run *run, struct dsec_error *err)
 					: fill_environment(run, values, err);
 	if (r == 0)
 		r = set_aws_keys(run, values, err);
+	if (r == 0 && run->options->aws)
+		r = aws_endpoint_open(&run->endpoint, &run->environment, &run->source,
+				      run->options->aws, err);
 	json_decref(values);
 	return r;
 }
@@ -204,6 +209,7 @@ static void end(void *arg)
 	struct run *run = arg;
 
 	pipe_file_remove(&run->pipe);
+	aws_endpoint_close(&run->endpoint);
 	lease_watch_end(&run->watch);
 }
 
@@ -232,6 +238,8 @@ static int check_usage(const struct options *options)
 		return command_misused(&run_command, "say what to run: dsec run -- COMMAND");
 	if (!options->mount && (options->format || options->mount_format))
 		return command_misused(&run_command, "--format goes with --mount");
+	if (options->aws && options->aws_keys)
+		return command_misused(&run_command, "--aws or --aws-keys, not both");
 	if (!options->mount && options->mount_max_reads)
 		return command_misused(&run_command, "--mount-max-reads goes with --mount");
 	return STATUS_FINE;
@@ -259,8 +267,8 @@ static int run_it(const struct options *options)
 	if (status == 0 &&
 	    (source_find(&run.source, options, &err) < 0 || prepare(&run, &err) < 0)) {
 		status = STATUS_FAILED;
-		lease_watch_end(&run.watch);
-		pipe_file_remove(&run.pipe);
+		end(&run);
+		pipe_file_forget(&run.pipe);
 	} else if (status == 0) {
 		status = hold(&run);
 		pipe_file_forget(&run.pipe);

@@ -162,7 +162,8 @@ void sandbox_allow(struct sandbox *sandbox, const char *path, enum sandbox_acces
 	assert(sandbox->n_paths < SANDBOX_PATHS_MAX);
 	struct sandbox_path *to = &sandbox->paths[sandbox->n_paths++];
 	*to = (struct sandbox_path){.path = path, .access = access};
-	identify(path, &to->device, &to->inode);
+	if (access != SANDBOX_MOUNT)
+		identify(path, &to->device, &to->inode);
 }
 
 void sandbox_allow_system(struct sandbox *sandbox)
@@ -199,7 +200,7 @@ void sandbox_allow_system(struct sandbox *sandbox)
 		"/lib",
 		"/lib64",
 		"/etc/ld.so.cache",
-		/* who asks: its process and its cgroup */
+		/* who asks */
 		"/proc",
 		"/sys/fs/cgroup",
 		/* the rest */
@@ -221,6 +222,9 @@ bool sandbox_outdated(const struct sandbox *sandbox)
 		const struct sandbox_path *path = &sandbox->paths[i];
 		dev_t device;
 		ino_t inode;
+
+		if (path->access == SANDBOX_MOUNT)
+			continue;
 
 		identify(path->path, &device, &inode);
 		if (inode != 0 && (device != path->device || inode != path->inode))

@@ -24,7 +24,7 @@
 #define SANDBOX_USER_NAME "dsec"
 
 #define SANDBOX_PATHS_MAX 64
-#define SANDBOX_TEXT_MAX  512
+#define SANDBOX_TEXT_MAX  256
 
 enum sandbox_layer {
 	SANDBOX_USER,         /* a user of its own; not where another than root started it */
@@ -39,6 +39,7 @@ enum sandbox_layer {
 enum sandbox_access {
 	SANDBOX_READ,  /* a file, or a folder and all below it */
 	SANDBOX_WRITE, /* the same; files in a folder may be made and removed, too */
+	SANDBOX_MOUNT, /* as READ, of a mount of our own: asking for what it is would wait for us */
 };
 
 struct sandbox {
@@ -64,8 +65,9 @@ int sandbox_init(struct sandbox *sandbox, struct dsec_error *err);
  * borrowed. NULL is ignored. */
 void sandbox_allow(struct sandbox *sandbox, const char *path, enum sandbox_access access);
 
-/* What libraries open of their own accord: the resolver's and the user database's files,
- * certificates, time zones, and shared libraries (to read, not to run). */
+/* What every worker reads: the resolver's and the user database's files, certificates, time zones,
+ * shared libraries (to read, not to run); and who its readers are: /proc, of which the kernel shows
+ * it of others what everybody may see, and the control groups. */
 void sandbox_allow_system(struct sandbox *sandbox);
 
 /* Has one of the files that sandbox_close() was told been replaced since, or appeared? Then a new

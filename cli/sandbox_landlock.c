@@ -9,7 +9,6 @@
 #include <linux/landlock.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -67,14 +66,19 @@ static int add_rule(int rules, const struct ruleset *handled, const struct sandb
 	struct landlock_path_beneath_attr rule = {
 		.allowed_access = path->access == SANDBOX_WRITE ? WRITE_RIGHTS : READ_RIGHTS,
 	};
-	_cleanup_fd_ int fd = open(path->path, O_PATH | O_CLOEXEC);
-	struct stat st;
+	bool is_folder = true;
+	/* The type is not asked for by fstat(2): a mount of our own would wait for our answer. */
+	_cleanup_fd_ int fd = open(path->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
+	if (fd < 0 && errno == ENOTDIR) {
+		is_folder = false;
+		fd = open(path->path, O_PATH | O_CLOEXEC);
+	}
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == EACCES))
 		return 0;
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "%s: %s", path->path, strerror(errno));
-	if (!S_ISDIR(st.st_mode))
+	if (!is_folder)
 		rule.allowed_access &= FILE_RIGHTS;
 	rule.allowed_access &= handled->files;
 	rule.parent_fd = fd;

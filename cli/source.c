@@ -1,5 +1,6 @@
 #include "cli/source.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -67,7 +68,7 @@ int source_find(struct source *ret, const struct options *options, struct dsec_e
 		return r;
 	if (!options->socket) {
 		r = mounted_find(&source.mounted, &source.names, options->tree, err);
-		if (r < 0 && r != -ENOENT)
+		if (r < 0 && r != -ENODEV)
 			return r;
 		source.is_mounted = r == 0;
 	}
@@ -370,6 +371,79 @@ static void note_ids_of(struct source_lease *lease, const json_t *values)
 			 (lease->end_s == 0 || source_seconds(text) < lease->end_s))
 			lease->end_s = source_seconds(text);
 	}
+}
+
+/* Listing. */
+
+static bool is_key_of(const char *key, const char *secret)
+{
+	size_t n = strlen(secret);
+
+	if (strncmp(key, secret, n) != 0 || key[n] != '_')
+		return false;
+	for (int i = 0; i < PROPERTIES; i++)
+		if (strcmp(key + n + 1, download_property_suffix((enum download_property)i)) == 0)
+			return true;
+	return false;
+}
+
+static void list_key(FILE *to, const char *key, const char *except)
+{
+	if (key && catalog_key_valid(key) && !is_key_of(key, except))
+		fprintf(to, "%s,", key);
+}
+
+static int list_mounted(FILE *to, const struct source *source, const char *except,
+			struct dsec_error *err)
+{
+	DIR *folder = opendir(source->mounted.folder);
+	const struct dirent *entry;
+
+	if (!folder)
+		return explain(source, &(struct source_choice){0}, errno, err);
+	while ((entry = readdir(folder)))
+		list_key(to, entry->d_name, except);
+	closedir(folder);
+	return 0;
+}
+
+static int list_socket(FILE *to, const struct source *source, const char *except,
+		       struct dsec_error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[512];
+	const json_t *name;
+	size_t i;
+
+	snprintf(path, sizeof(path),
+		 "/v3/configs/config/secrets/names?project=%s&config=%s"
+		 "&include_dynamic_secrets=true",
+		 source->names.project, source->names.config);
+	int r = client_ask(source->socket, "GET", path, NULL, &text, err);
+	if (r < 0)
+		return r;
+	json_t *root = json_loads(text, 0, NULL);
+	json_array_foreach(json_object_get(root, "names"), i, name)
+		list_key(to, json_string_value(name), except);
+	json_decref(root);
+	return 0;
+}
+
+int source_keys(char **ret, const struct source *source, const char *except, struct dsec_error *err)
+{
+	size_t size;
+	char *list = NULL;
+	FILE *to = open_memstream(&list, &size);
+
+	int r = source->is_mounted ? list_mounted(to, source, except, err)
+				   : list_socket(to, source, except, err);
+	fclose(to);
+	if (r < 0) {
+		free(list);
+		return r;
+	}
+	*ret = list;
+	return 0;
 }
 
 /* Getting. */

@@ -57,6 +57,11 @@ int source_get(struct download *ret, struct source_lease *ret_lease, char **ret_
 	       const struct source *source, const struct source_choice *choice,
 	       struct dsec_error *err);
 
+/* All keys of the config but those of the dynamic secret `except`, as a list with commas, for
+ * free(). Leases nothing. */
+int source_keys(char **ret, const struct source *source, const char *except,
+		struct dsec_error *err);
+
 /* Is the key of a dynamic secret, so that reading it leases. Only where it is mounted. */
 bool source_is_dynamic(const struct source *source, const char *key);
 

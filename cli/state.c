@@ -1,5 +1,6 @@
 #include "cli/state.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/file.h"
 #include "lease/clock.h"
+#include "lease/owner.h"
 #include "lease/state_folder.h"
 
 #define LOOK_MS 10 /* how often a lock is tried whose owner is dying */
@@ -112,4 +115,40 @@ int state_open(struct state *ret, const char *folder, struct dsec_error *err)
 	if (r == 0)
 		*ret = state;
 	return r;
+}
+
+/* The folder may have been a worker's before: what lies there is believed to be what it is called
+ * only as far as it can do no harm. */
+static int give(int folder_fd, const char *name, uid_t uid, gid_t gid)
+{
+	struct stat st;
+
+	if (fstatat(folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid == uid ||
+	    !owner_may_have(st.st_uid))
+		return 0;
+	return fchownat(folder_fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+int state_give(const char *folder, uid_t uid, gid_t gid, struct dsec_error *err)
+{
+	int folder_fd = state_folder_open(folder, err), r = 0;
+
+	if (folder_fd < 0)
+		return folder_fd;
+	DIR *dir = fdopendir(folder_fd); /* takes it over */
+	if (!dir || fchown(folder_fd, uid, gid) < 0)
+		r = -errno;
+	for (struct dirent *entry; r == 0 && (entry = readdir(dir));)
+		r = give(folder_fd, entry->d_name, uid, gid);
+	if (dir)
+		closedir(dir);
+	else
+		close(folder_fd);
+	if (r < 0)
+		return dsec_error_set(err, DSEC_ERROR_FAULT,
+				      "cannot make %s the worker's (user %u): %s", folder, uid,
+				      strerror(-r));
+	return 0;
 }

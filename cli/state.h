@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "lease/error.h"
 #include "lease/identity.h"
@@ -26,5 +27,9 @@ int state_lock(char ret_folder[PATH_MAX], int *ret_lock_fd, const char *folder,
 
 /* Finds out the id of the daemon that has a locked folder. */
 int state_open(struct state *ret, const char *folder, struct dsec_error *err);
+
+/* Makes the folder and what lies in it the worker's own. What has another owner than dsec could
+ * have is left alone, as is what has a second name. */
+int state_give(const char *folder, uid_t uid, gid_t gid, struct dsec_error *err);
 
 #endif

@@ -97,6 +97,8 @@ static int run(const struct options *options)
 	       version, (int)peer.pid, peer.config, peer.state);
 	printf("worker %d, started again %u time%s\n", (int)peer.worker, peer.restarts,
 	       peer.restarts == 1 ? "" : "s");
+	if (peer.sandbox[0])
+		printf("the worker is %s\n", peer.sandbox);
 	if (peer.notice[0])
 		printf("not upgraded: %s\n", peer.notice);
 	print_all(mountpoint);

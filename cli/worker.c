@@ -12,19 +12,19 @@
 #include "cli/command.h"
 #include "cli/configuration.h"
 #include "cli/daemon.h"
+#include "cli/enclose.h"
 #include "cli/keeping.h"
 #include "cli/log.h"
 #include "cli/notify.h"
 #include "fs/keeper.h"
 #include "fs/shared.h"
-#include "lease/ledger.h"
 
 struct worker {
 	const char *mode, *config, *state, *mountpoint;
 	unsigned restarts;
 	struct door *door;
 	struct shared *shared;
-	struct ledger *ledger;
+	struct sandbox sandbox;
 	struct daemon *daemon; /* NULL until it serves */
 };
 
@@ -69,7 +69,7 @@ static int take_up(struct worker *worker, struct dsec_error *err)
 	if (r == 0)
 		r = configuration_prepare_shared(worker->config, KEEPER_SECRET_FD, err);
 	if (r == 0)
-		worker->ledger = ledger_open(&worker->shared->ledger);
+		r = enclose_prepare(&worker->sandbox, err);
 	return r;
 }
 
@@ -81,7 +81,7 @@ static int serve(struct worker *worker, struct catalog *catalog, const struct st
 		.state = state,
 		.door = worker->door,
 		.shared = worker->shared,
-		.ledger = worker->ledger,
+		.sandbox = &worker->sandbox,
 		.keeper_pid = getppid(),
 		.restarts = worker->restarts,
 		.background = strcmp(worker->mode, KEEPING_BACKGROUND) == 0,
@@ -138,7 +138,6 @@ static int run(const struct options *options)
 	notify_through(tell_keeper, worker.door);
 
 	int status = begin(&worker);
-	ledger_close(worker.ledger);
 	shared_unmap(worker.shared);
 	door_free(worker.door);
 	return status;

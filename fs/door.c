@@ -235,6 +235,14 @@ int door_run(struct door *door, const char *command, int *ret_output_fd)
 	return r < 0 ? r : ask_for_descriptor(door, &message, ret_output_fd);
 }
 
+int door_remove(struct door *door, const char *socket_path)
+{
+	struct door_message message = {.kind = DOOR_REMOVE};
+	int r = set_text(&message, socket_path);
+
+	return r < 0 ? r : ask_for_nothing(door, &message);
+}
+
 int door_kill(struct door *door, int run)
 {
 	struct door_message message = {.kind = DOOR_KILL, .number = run};

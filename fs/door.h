@@ -21,6 +21,8 @@
  * door_who as the text; fd 0: a pidfd. -ESRCH OPEN            enum door_open, path         0; fd 0.
  * Or the errno of open(2); -EPERM: not a configured file RUN             -, a command line its
  * number, >= 0; fd 0: the pipe that its standard output goes to. -EPERM: not a configured command
+ *   REMOVE          path                         0; the file of that Unix socket is gone. -EPERM:
+ *                                                not a configured one; -ENOTSOCK
  *   KILL            what RUN gave                0; it and its process group are killed, and EXITED
  *                                                follows all the same
  *   NUDGE           pid, value: HUP, USR1 or     0; the process that began at that time is sent
@@ -39,6 +41,7 @@
  * path that stands in the configuration's present text as a whole JSON string, as it is or relative
  * to the configuration's folder; and, when "profile" stands there as a string, the shared files of
  * AWS ($AWS_SHARED_CREDENTIALS_FILE, $AWS_CONFIG_FILE, else those in ~/.aws). Only regular files.
+ * Which sockets: one that stands there as "unix:PATH", or the default one.
  * Which commands: one that stands there as a whole JSON string, or in one of those shared files as
  * the rest of a line. "As a JSON string" is as jansson's json_dumps() writes it: a path with
  * escapes that were not necessary is not found.
@@ -60,6 +63,7 @@
 #define DOOR_RUNS_MAX    16    /* commands that run at once; one more is refused with -EAGAIN */
 #define DOOR_TIMEOUT_MS  10000 /* an answer that takes longer does not come */
 #define DOOR_HANDED_OVER 75    /* exit status of a worker that was told to HAND_OVER */
+#define DOOR_RENEW       76 /* of one that wants another in its place: what it may open is outdated */
 
 enum door_kind {
 	DOOR_MOUNT = 1,
@@ -70,6 +74,7 @@ enum door_kind {
 	DOOR_KILL,
 	DOOR_READY,
 	DOOR_TELL,
+	DOOR_REMOVE,
 	DOOR_NUDGE,
 	DOOR_ANSWER = 32, /* to the question of that id */
 	DOOR_SIGNAL,
@@ -129,6 +134,7 @@ int door_unmount(struct door *door);
 int door_who(struct door *door, pid_t pid, struct door_who *ret, int *ret_pidfd);
 int door_open(struct door *door, const char *path, enum door_open how, int *ret_fd);
 int door_run(struct door *door, const char *command, int *ret_output_fd);
+int door_remove(struct door *door, const char *socket_path);
 int door_kill(struct door *door, int run);
 int door_nudge(struct door *door, pid_t pid, uint64_t start_time, int number);
 
@@ -140,7 +146,9 @@ void door_tell(struct door *door, const char *text);
 /* What it may do for the worker, beside what it finds out in /proc. Functions return 0 or a
  * negative errno. */
 struct door_rights {
-	const char *config_file;                   /* absolute */
+	const char *config_file;    /* absolute */
+	const char *default_socket; /* absolute: where the API listens unless the configuration
+				       says where; NULL: nowhere */
 	int (*mount)(void *arg, int *ret_fuse_fd); /* *ret_fuse_fd stays the keeper's */
 	int (*unmount)(void *arg);
 	void (*ready)(void *arg);

@@ -245,9 +245,17 @@ bool door_signal_allowed(const char *config_file, int number)
 
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		if (signals[i].number == number)
-			return has_string(&text, "on_rotate") &&
-			       has_string(&text, signals[i].name);
+			return has_string(&text, "on_rotate") && has_string(&text, signals[i].name);
 	return false;
+}
+
+bool door_socket_allowed(const char *config_file, const char *path)
+{
+	_cleanup_text_ struct text text = read_text(config_file, CATALOG_FILE_SIZE_MAX);
+	char string[DOOR_TEXT_MAX + 8];
+
+	snprintf(string, sizeof(string), "unix:%s", path);
+	return path[0] == '/' && has_string(&text, string);
 }
 
 bool door_command_allowed(const char *config_file, const char *command)

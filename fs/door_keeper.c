@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -21,7 +22,8 @@
 
 /* A command that runs. */
 struct run {
-	pid_t pid; /* 0: none */
+	pid_t pid;  /* 0: none */
+	int number; /* never of two: the end of one may be told when another has its place */
 };
 
 struct door_keeper {
@@ -29,6 +31,7 @@ struct door_keeper {
 	bool closed;
 	struct door_rights rights;
 	struct run runs[DOOR_RUNS_MAX];
+	int last_run;
 };
 
 struct door_keeper *door_keeper_new(int fd, const struct door_rights *rights)
@@ -217,15 +220,18 @@ static int run(struct door_keeper *door, const char *command, int *ret_fd)
 	if (error)
 		return -error;
 	*ret_fd = ends[0];
-	return (int)(run - door->runs);
+	door->last_run = door->last_run < INT_MAX ? door->last_run + 1 : 1;
+	run->number = door->last_run;
+	return run->number;
 }
 
 static int kill_run(struct door_keeper *door, int number)
 {
-	if (number < 0 || number >= DOOR_RUNS_MAX || door->runs[number].pid == 0)
-		return -ESRCH;
-	/* It is a child that was not waited for, so its number is its own. */
-	return kill(-door->runs[number].pid, SIGKILL) < 0 ? -errno : 0;
+	for (size_t i = 0; i < DOOR_RUNS_MAX; i++)
+		/* It is a child that was not waited for, so its pid is its own. */
+		if (door->runs[i].pid > 0 && door->runs[i].number == number)
+			return kill(-door->runs[i].pid, SIGKILL) < 0 ? -errno : 0;
+	return -ESRCH;
 }
 
 void door_keeper_reaped(struct door_keeper *door, pid_t pid, int status)
@@ -234,7 +240,7 @@ void door_keeper_reaped(struct door_keeper *door, pid_t pid, int status)
 		if (door->runs[i].pid != pid)
 			continue;
 		door->runs[i].pid = 0;
-		door_keeper_order(door, DOOR_EXITED, i, status, NULL);
+		door_keeper_order(door, DOOR_EXITED, door->runs[i].number, status, NULL);
 	}
 }
 
@@ -290,6 +296,28 @@ static void answer_open(struct door_keeper *door, const struct door_message *que
 	answer_and_close(door, question, fd < 0 ? fd : 0, fd < 0 ? -1 : fd);
 }
 
+/* The API's, whose folder is not the worker's to write in. */
+static void answer_remove(struct door_keeper *door, const struct door_message *question)
+{
+	const char *path = door_text(question), *usual = door->rights.default_socket;
+	struct stat st;
+	int r = path ? 0 : -EBADMSG;
+
+	if (r == 0 && !(usual && strcmp(path, usual) == 0) &&
+	    !door_socket_allowed(door->rights.config_file, path)) {
+		complain(door, "the worker has asked to remove %s, which is no configured socket",
+			 path);
+		r = -EPERM;
+	}
+	if (r == 0 && lstat(path, &st) < 0)
+		r = -errno;
+	if (r == 0 && !S_ISSOCK(st.st_mode))
+		r = -ENOTSOCK;
+	if (r == 0 && unlink(path) < 0)
+		r = -errno;
+	answer(door, question, r, NULL, -1);
+}
+
 static void answer_run(struct door_keeper *door, const struct door_message *question)
 {
 	const char *command = door_text(question);
@@ -317,6 +345,9 @@ static void take(struct door_keeper *door, const struct door_message *message)
 		break;
 	case DOOR_RUN:
 		answer_run(door, message);
+		break;
+	case DOOR_REMOVE:
+		answer_remove(door, message);
 		break;
 	case DOOR_KILL:
 		answer(door, message, kill_run(door, message->number), NULL, -1);

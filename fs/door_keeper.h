@@ -12,6 +12,7 @@
 
 /* Does the configuration name this file, or this command? It is read anew each time. */
 bool door_file_allowed(const char *config_file, const char *path);
+bool door_socket_allowed(const char *config_file, const char *path);
 bool door_command_allowed(const char *config_file, const char *command);
 bool door_signal_allowed(const char *config_file, int number);
 

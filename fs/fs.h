@@ -48,6 +48,7 @@ int fs_unmount(const char *mountpoint, struct dsec_error *err);
 #define FS_ATTRIBUTE_CONFIG   "user.dsec.config"
 #define FS_ATTRIBUTE_WORKER   "user.dsec.worker"   /* pid of the process that serves */
 #define FS_ATTRIBUTE_RESTARTS "user.dsec.restarts" /* how many have served before it */
+#define FS_ATTRIBUTE_SANDBOX  "user.dsec.sandbox"  /* what the process that serves has given up */
 #define FS_ATTRIBUTE_NOTICE   "user.dsec.notice"   /* of the keeper's; absent: none */
 
 /* How an unleased file's first OPEN brings content into the page cache (facts/fuse.md). */
@@ -72,8 +73,9 @@ struct fs_options {
 	enum fs_first_open first_open;
 	/* What outlives this process; NULL: nothing does. It outlives the fs. */
 	struct shared *shared;
-	pid_t keeper_pid;  /* FS_ATTRIBUTE_PID; 0: this process */
-	unsigned restarts; /* FS_ATTRIBUTE_RESTARTS */
+	pid_t keeper_pid;    /* FS_ATTRIBUTE_PID; 0: this process */
+	unsigned restarts;   /* FS_ATTRIBUTE_RESTARTS */
+	const char *sandbox; /* FS_ATTRIBUTE_SANDBOX; NULL: nothing */
 };
 
 /* Starts the file thread; returns when INIT is answered and the probe is done: the mount serves.

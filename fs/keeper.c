@@ -286,12 +286,21 @@ static void worker_ended(struct keeper *keeper, int status)
 		keeper->handing_over = false;
 		keeper->state.restarts++;
 		try_start(keeper);
+	} else if (WIFEXITED(status) && WEXITSTATUS(status) == DOOR_RENEW && keeper->served &&
+		   !keeper->state.unmounted) {
+		/* In order, but one that serves briefly each time would keep us busy. */
+		keeper->state.restarts++;
+		say(keeper, LOG_INFO, "another worker takes the place of the last one (%u)",
+		    keeper->state.restarts);
+		if (count_death(keeper))
+			try_start(keeper);
+		else
+			keeper->start_at = now() + KEEPER_BACKOFF_CAP_MS;
 	} else if (WIFEXITED(status) && (keeper->state.unmounted || !keeper->ever_served)) {
 		finish(keeper, WEXITSTATUS(status));
-	} else if (keeper->state.unmounted || !keeper->ever_served) {
+	} else if (!keeper->ever_served) {
 		describe(status, how, sizeof(how));
-		say(keeper, LOG_CRIT, "the worker %s while it %s", how,
-		    keeper->ever_served ? "ended" : "started");
+		say(keeper, LOG_CRIT, "the worker %s before it served", how);
 		keeper->options->lost(keeper->options->rights.arg);
 		finish(keeper, STATUS_FAILED);
 	} else {
@@ -483,6 +492,7 @@ int keeper_run(int signal_fd, const struct keeper_options *options)
 
 	keeper.rights = (struct door_rights){
 		.config_file = options->rights.config_file,
+		.default_socket = options->rights.default_socket,
 		.mount = on_mount,
 		.unmount = on_unmount,
 		.ready = on_ready,

@@ -42,6 +42,7 @@ static void reply_open(struct files *files, fuse_req_t req, struct node *node,
 	info.fh = handles_open(&files->nodes.handles, node->id, origin->unique, &known);
 	if (!known)
 		count_open(files, node);
+	node->was_open = true;
 	if (fuse_reply_open(req, &info) < 0 && !known &&
 	    handles_release(&files->nodes.handles, info.fh))
 		let_go(files, node);
@@ -265,6 +266,16 @@ static bool store(struct files *files, struct node *node)
 	return stored;
 }
 
+/* What comes with the first OPEN's answer costs no READ. If it fails, a READ it is. */
+static void open_ready(struct files *files, fuse_req_t req, struct node *node, uid_t uid,
+		       const struct origin *origin)
+{
+	if (node->kind == NODE_LEASED && !node->was_open &&
+	    files->first_open == FS_FIRST_OPEN_STORE)
+		store(files, node);
+	open_leased(files, req, node, uid, origin);
+}
+
 /* The answer's leases in the order of the entry's bits: the answer may be to a question that was
  * asked before a reload. */
 static bool sort_leases(const struct entry *entry, const struct message *message,
@@ -428,7 +439,7 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
 		open_empty(files, req, node, &viewer, info->flags);
 	else
-		open_leased(files, req, node, uid, &files->origin);
+		open_ready(files, req, node, uid, &files->origin);
 }
 
 static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size, off_t offset)

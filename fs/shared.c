@@ -24,16 +24,18 @@ int shared_create(void)
 	return fd;
 }
 
-static int map(struct shared **ret, int fd, int flags, struct dsec_error *err)
+/* NULL: err says why. */
+static struct shared *map(int fd, int flags, struct dsec_error *err)
 {
 	void *at = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, flags, fd, 0);
 
-	if (at == MAP_FAILED)
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot map %zu MiB: %s",
-				      sizeof(struct shared) >> 20, strerror(errno));
+	if (at == MAP_FAILED) {
+		dsec_error_set(err, DSEC_ERROR_FAULT, "cannot map %zu MiB: %s",
+			       sizeof(struct shared) >> 20, strerror(errno));
+		return NULL;
+	}
 	madvise(at, sizeof(struct shared), MADV_DONTDUMP);
-	*ret = at;
-	return 0;
+	return at;
 }
 
 /* Who dies in here leaves layout 0, and the next begins again: nothing has been served yet. */
@@ -61,18 +63,16 @@ static int begin_or_check(struct shared *shared, struct dsec_error *err)
 
 int shared_map(struct shared **ret, int fd, struct dsec_error *err)
 {
-	struct shared *shared = NULL;
 	struct stat st;
 
 	/* Beyond the end of a file that is too short lies SIGBUS. */
-	if (fstat(fd, &st) < 0 || st.st_size != (off_t)sizeof(*shared))
+	if (fstat(fd, &st) < 0 || st.st_size != (off_t)sizeof(struct shared))
 		return dsec_error_set(err, DSEC_ERROR_INVALID,
 				      "what the keeper holds is of another version: unmount and "
 				      "mount again");
 
-	int r = map(&shared, fd, MAP_SHARED, err);
-	if (r == 0)
-		r = begin_or_check(shared, err);
+	struct shared *shared = map(fd, MAP_SHARED, err);
+	int r = shared ? begin_or_check(shared, err) : -EIO;
 	if (r < 0)
 		shared_unmap(shared);
 	else
@@ -82,11 +82,9 @@ int shared_map(struct shared **ret, int fd, struct dsec_error *err)
 
 int shared_map_private(struct shared **ret, struct dsec_error *err)
 {
-	struct shared *shared = NULL;
-	int r = map(&shared, -1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, err);
+	struct shared *shared = map(-1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, err);
+	int r = shared ? begin(shared, err) : -EIO;
 
-	if (r == 0)
-		r = begin(shared, err);
 	if (r < 0)
 		shared_unmap(shared);
 	else

@@ -96,7 +96,7 @@ struct shared {
 	/* The request that was read last. Its header's length is 0 when it needs no answer any
 	 * more, and before anything is read into it. */
 	_Atomic(uint32_t) current_tries;
-	alignas(4096) unsigned char current[SHARED_REQUEST_MAX];
+	alignas(8) unsigned char current[SHARED_REQUEST_MAX];
 
 	struct shared_kept kept[SHARED_KEPT_MAX];
 	struct shared_handle handles[SHARED_HANDLES_MAX];

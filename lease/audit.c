@@ -1,13 +1,14 @@
 #include "lease/audit.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "lease/opener.h"
 
 #define TEXT_MAX    1024  /* of each text in a line, made printable; the rest is cut off */
 #define LINE_LENGTH 32768 /* twelve such texts, each character of them escaped, and their names */
@@ -240,10 +241,10 @@ static int open_file(const char *file, bool *ret_torn, struct dsec_error *err)
 {
 	struct stat st;
 
-	int fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	int fd = opener_open(file, OPENER_APPEND);
 	if (fd < 0)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot open the audit log %s: %s",
-				      file, strerror(errno));
+				      file, strerror(-fd));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		close(fd);
 		return dsec_error_set(err, DSEC_ERROR_INVALID,

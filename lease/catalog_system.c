@@ -1,6 +1,5 @@
 /* catalog_system.c: the system's files, users and groups, for the catalog. */
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "lease/catalog.h"
+#include "lease/opener.h"
 #include "lease/owner.h"
 
 #define ENTRY_SIZE_MAX (1ul * 1024 * 1024) /* a user's or group's entry: groups can be large */
@@ -15,10 +15,10 @@
 static int open_file(const char *path, size_t max, bool private, size_t *ret_size)
 {
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r = 0;
+	int fd = opener_open(path, OPENER_READ), r = 0;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (fstat(fd, &st) < 0)
 		r = -errno;
 	else if (S_ISDIR(st.st_mode))

@@ -232,7 +232,8 @@ struct scene *scene_new(const char *configuration)
 	struct scene *scene = alloc_zeroed(1, sizeof(*scene));
 	struct dsec_error err;
 
-	must(secret_arena_init(ARENA_SIZE, &err), &err);
+	if (strcmp(secret_arena_kind(), "none") == 0)
+		must(secret_arena_init(ARENA_SIZE, &err), &err);
 	current = &scene->engine;
 	snprintf(scene->folder, sizeof(scene->folder), "/tmp/dsec-api-XXXXXX");
 	if (!mkdtemp(scene->folder))
@@ -241,6 +242,7 @@ struct scene *scene_new(const char *configuration)
 	scene->catalog = read_catalog(configuration);
 	const struct api_options options = {
 		.clock = &double_clock,
+		.engine = (struct engine *)&scene->engine,
 		.catalog = scene->catalog,
 		.state_folder = scene->folder,
 		.token_event = token_event,
@@ -257,7 +259,8 @@ struct scene *scene_free(struct scene *scene)
 
 	api_stop(scene->api);
 	catalog_unref(scene->catalog);
-	secret_arena_finish();
+	if (secret_arena_used() > 0)
+		abort(); /* somebody has kept a secret */
 	snprintf(tokens, sizeof(tokens), "%s/tokens.json", scene->folder);
 	unlink(tokens);
 	rmdir(scene->folder);
@@ -315,20 +318,24 @@ int scene_connect(struct scene *scene)
 	return fd;
 }
 
-/* Bit by bit where the socket does not take it at once. */
-void scene_say(struct scene *scene, int fd, const char *text)
+/* Bit by bit where the socket does not take it at once; not all, where nobody reads it. */
+void scene_say_bytes(struct scene *scene, int fd, const char *bytes, size_t n)
 {
-	size_t n = strlen(text);
-
-	while (n > 0) {
-		ssize_t sent = send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	for (int futile = 0; n > 0 && futile < ROUNDS;) {
+		ssize_t sent = send(fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		scene_run(scene);
 		if (sent < 0 && errno != EAGAIN)
 			return; /* the other side does not listen any more */
-		text += sent > 0 ? sent : 0;
+		futile = sent > 0 ? 0 : futile + 1;
+		bytes += sent > 0 ? sent : 0;
 		n -= sent > 0 ? (size_t)sent : 0;
 	}
+}
+
+void scene_say(struct scene *scene, int fd, const char *text)
+{
+	scene_say_bytes(scene, fd, text, strlen(text));
 }
 
 char *scene_hear(struct scene *scene, int fd)

@@ -70,6 +70,7 @@ unsigned scene_waiting(const struct scene *scene); /* acquires that are open */
 /* A connection; returns its descriptor. */
 int scene_connect(struct scene *scene);
 void scene_say(struct scene *scene, int fd, const char *text);
+void scene_say_bytes(struct scene *scene, int fd, const char *bytes, size_t n);
 /* What has come so far, until the other side has closed or nothing comes: a string for free(). */
 char *scene_hear(struct scene *scene, int fd);
 /* connect, say, hear, close: GET of the path. */

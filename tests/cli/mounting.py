@@ -328,8 +328,9 @@ class Talking(unittest.TestCase):
 class Secrecy(unittest.TestCase):
     def test_daemon_cannot_be_dumped(self):
         dsec = Dsec(self, configuration()).mount()
-        limits = pathlib.Path(f"/proc/{dsec.pid()}/limits").read_text()
-        self.assertRegex(limits, r"Max core file size +0 +0 ")
+        for pid in (dsec.pid(), dsec.worker()):
+            limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+            self.assertRegex(limits, r"Max core file size +0 +0 ")
         dsec.stop()
 
     def test_files_of_the_daemon_are_its_owner_s(self):

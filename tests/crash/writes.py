@@ -12,7 +12,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 
 import tap
-from daemon import command, until
+from daemon import DSEC, until
 from scene import BUSY, READ_TIMEOUT, Scene, at_once
 
 # The lines of a lease's life. Each is one commit: the head of a frame, the page, the sync. An empty
@@ -25,11 +25,11 @@ SYNC = ("fdatasync", lambda line: line + 2)
 FIRST_START_CALLS_MAX = 60  # of one kind: far more than there are
 
 
-def killing(files, call, number):
-    """What runs the daemon and kills it just before its number-th call of this kind on the files
-    would be carried out."""
-    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
-            "-e", f"inject={call}:signal=KILL:when={number}",
+def injecting(effect, files, call, number, output="/dev/null"):
+    """What runs the daemon and has this effect instead of its number-th call of this kind on the
+    files."""
+    return ["strace", "-f", "-qq", "-o", output, "-e", f"trace={call}",
+            "-e", f"inject={call}:{effect}:when={number}",
             *[word for file in files for word in ("-P", file)]]
 
 
@@ -52,22 +52,30 @@ class Life(Scene):
         journal.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         journal.close()
 
-    def start_killed(self, call, number):
+    def start_stopping(self, call, number):
+        """A worker that is killed is followed by another one at once. So it is stopped, in the
+        place of the call, until its keeper is killed, and it with that."""
         wal = f"{self.dsec.state}/journal.db-wal"
-        self.dsec.start(killing([wal], call, number), without_leak_check())
+        self.trace = self.dsec.folder / "trace"
+        self.dsec.start(injecting("error=EIO:signal=STOP", [wal], call, number, self.trace),
+                        without_leak_check())
 
-    def dead(self):
-        return self.dsec.process.poll() is not None
+    def stopped(self):
+        return "stopped by SIGSTOP" in self.trace.read_text()
 
     def live(self):
-        """Makes a lease and revokes it, until the daemon is dead."""
+        """Makes a lease and revokes it, until the daemon is stopped; and kills it."""
         reader = subprocess.Popen(["cat", self.dsec.path("app/dev/.json")],
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        served = reader.communicate(timeout=READ_TIMEOUT + 30)[0]
-        if served and not self.dead():
+        until("it is served, or there is nobody to serve it",
+              lambda: reader.poll() is not None or self.stopped(), READ_TIMEOUT + 30)
+        if not self.stopped() and reader.communicate()[0]:
             user = next(iter(self.iam.users()))
-            command("leases", "revoke", self.lease(user)["id"], "--socket", self.socket)
-        until("the daemon is killed", self.dead)
+            subprocess.run([DSEC, "leases", "revoke", self.lease(user)["id"], "--socket",
+                            self.socket], timeout=READ_TIMEOUT, check=False)
+        until("the daemon is stopped", self.stopped)
+        self.dsec.kill()
+        reader.communicate(timeout=READ_TIMEOUT)
 
     def states(self):
         return [line["state"] for line in self.journal().values()]
@@ -79,7 +87,7 @@ def killed(self, call, number, states):
     with BUSY:
         life = Life(self)
         life.begin()
-        life.start_killed(call, number)
+        life.start_stopping(call, number)
         life.live()
         self.assertEqual(life.states(), states)
         life.no_allow_without_its_deny()
@@ -143,7 +151,8 @@ class FirstStart(unittest.TestCase):
         state = scene.dsec.state
         files = [f"{state}/{name}" for name in ("journal.db", "journal.db-wal", "daemon.salt.new")]
         try:
-            scene.dsec.start(killing(files + [state], call, number), without_leak_check())
+            scene.dsec.start(injecting("signal=KILL", files + [state], call, number),
+                             without_leak_check())
         except AssertionError:
             self.assertIsNotNone(scene.dsec.process.poll())
             scene.dsec.start()

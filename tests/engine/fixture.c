@@ -121,16 +121,38 @@ static void on_log(void *arg, int priority, const char *message)
 	snprintf(fixture->log + n, sizeof(fixture->log) - n, "%s\n", message);
 }
 
+static void recall(struct fixture *fixture, const struct journal_record *record)
+{
+	const struct lease *lease = fixture->kept;
+
+	if (!lease || strcmp(lease->id, record->lease_id) != 0) {
+		engine_recall(fixture->engine, record);
+		return;
+	}
+
+	const struct engine_kept kept = {
+		.generation = lease->generation,
+		.secret_access_key = lease->secret_access_key,
+		.holder = lease->slot.holder,
+		.start_at = lease->start_at,
+		.rotate_at = lease->rotate_at,
+		.expire_at = lease->expire_at,
+		.expires_ms = lease->expires_ms,
+	};
+	engine_recall_kept(fixture->engine, record, &kept);
+}
+
 static void start(struct fixture *fixture, const char *json, bool rebuild)
 {
 	struct catalog *catalog = fixture_catalog(json);
 	struct dsec_error err;
 
+	fixture->env.last_generation = fixture->kept ? fixture->kept->generation : 0;
 	if (engine_new(&fixture->engine, &fixture->env, catalog, &err) < 0)
 		fail_msg("%s", err.message);
 	catalog_unref(catalog);
 	list_each (at, &fixture->disk.records)
-		engine_recall(fixture->engine, &container_of(at, struct disk_record, link)->record);
+		recall(fixture, &container_of(at, struct disk_record, link)->record);
 	engine_start(fixture->engine, rebuild);
 }
 

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "lease/alloc.h"
 #include "lease/identity.h"
 #include "tests/engine/fixture.h"
 
@@ -53,6 +54,94 @@ static void adopted_lease_is_not_handed_out_and_counts(void **state)
 	assert_string_not_equal(first->user, second->user);
 	assert_int_equal(fixture->cloud.n_users, 2);
 	assert_int_equal(engine_left(fixture->engine).users, 2);
+	lease_unref(first);
+	lease_unref(second);
+}
+
+static void kept_lease_is_handed_out_as_before(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease *first = fixture_lease(fixture);
+
+	fixture_run(fixture, MINUTE_MS);
+	fixture->kept = first;
+	fixture_restart(fixture, fixture_plain, false);
+
+	struct lease *second = fixture_lease(fixture);
+
+	assert_string_equal(first->user, second->user);
+	assert_int_equal(first->generation, second->generation);
+	assert_int_equal(first->rotate_at, second->rotate_at);
+	assert_ptr_equal(first->secret_access_key, second->secret_access_key);
+	assert_int_equal(fixture->cloud.n_users, 1);
+	/* Also when AWS's clock is learnt, and the users are listed. */
+	fixture_run(fixture, first->expire_at - fixture->world.now_at - SECOND_MS);
+	assert_int_equal(fixture->cloud.n_users, 1);
+	fixture_run(fixture, 10 * SECOND_MS);
+	assert_int_equal(fixture->cloud.n_users, 0);
+	assert_int_equal(fixture->n_ended, 1);
+	lease_unref(first);
+	lease_unref(second);
+}
+
+static void kept_lease_of_a_changed_policy_has_no_new_readers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease *first = fixture_lease(fixture);
+	char *json = alloc_copy(fixture_plain), *action = strstr(json, "ec2:");
+
+	assert_non_null(action);
+	memcpy(action, "sqs:", 4);
+	fixture->kept = first;
+	fixture_restart(fixture, json, false);
+
+	struct lease *second = fixture_lease(fixture);
+
+	assert_string_not_equal(first->user, second->user);
+	assert_true(second->generation > first->generation);
+	assert_int_equal(fixture->cloud.n_users, 2);
+	lease_unref(first);
+	lease_unref(second);
+	free(json);
+}
+
+static void kept_lease_whose_renewal_was_cut_off_ends_at_the_end_that_was_told(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease *first = fixture_lease(fixture);
+	struct dsec_error err;
+
+	fixture->bad_op = PROVIDER_PUT_POLICY;
+	fixture->n_bad = 1;
+	fixture->bad = (struct cloud_fate){.latency_ms = 60 * SECOND_MS};
+	fixture_run(fixture, 5 * MINUTE_MS);
+	assert_int_equal(engine_renew(fixture->engine, first->id, first->slot.ttl_ms, &err), 0);
+	fixture_run(fixture, 5 * SECOND_MS); /* the journal has the new end */
+	fixture->kept = first;
+	fixture_restart(fixture, fixture_plain, false);
+	fixture_run(fixture, first->expire_at - fixture->world.now_at - SECOND_MS);
+	assert_non_null(cloud_user(&fixture->cloud, first->user));
+	fixture_run(fixture, 10 * SECOND_MS);
+	assert_int_equal(fixture->cloud.n_users, 0);
+	lease_unref(first);
+}
+
+static void kept_lease_is_renewed_with_its_secret(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease *first = fixture_lease(fixture);
+
+	fixture->kept = first;
+	fixture->held = true;
+	fixture_restart(fixture, fixture_plain, false);
+	fixture_run(fixture, first->expire_at - fixture->world.now_at + MINUTE_MS);
+
+	struct lease *second = fixture_lease(fixture);
+
+	assert_string_equal(first->user, second->user);
+	assert_true(second->generation > first->generation);
+	assert_true(second->expires_ms > first->expires_ms);
+	assert_int_equal(fixture->cloud.n_users, 1);
 	lease_unref(first);
 	lease_unref(second);
 }
@@ -286,6 +375,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(live_lease_is_adopted_until_its_ttl),
 		TEST(adopted_lease_is_not_handed_out_and_counts),
+		TEST(kept_lease_is_handed_out_as_before),
+		TEST(kept_lease_of_a_changed_policy_has_no_new_readers),
+		TEST(kept_lease_whose_renewal_was_cut_off_ends_at_the_end_that_was_told),
+		TEST(kept_lease_is_renewed_with_its_secret),
 		TEST(adopted_lease_ends_by_awss_clock_not_by_the_local_one),
 		TEST(expired_while_no_daemon_ran_is_removed_at_once),
 		TEST(unmount_after_a_restart_does_not_wait_for_calls_that_were_all_answered),

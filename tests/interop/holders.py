@@ -29,6 +29,13 @@ UNIFIED = next((pathlib.Path(line.split()[4])
                 if " - cgroup2 " in line and line.split()[3] == "/"), None)
 
 
+def make_group():
+    """A control group that everybody can look into, as those of systemd and of runtimes are."""
+    folder = tempfile.mkdtemp(prefix="dsec-test-", dir=UNIFIED)
+    os.chmod(folder, 0o755)
+    return folder
+
+
 class Holders(unittest.TestCase):
     deadline = 900 if LONG else 120
 
@@ -96,7 +103,7 @@ class Holders(unittest.TestCase):
         if not UNIFIED or not os.access(UNIFIED, os.W_OK):
             self.skipTest("no unified cgroup hierarchy that we may write to")
         self.start(scope="container")
-        folder = tempfile.mkdtemp(prefix="dsec-test-", dir=UNIFIED)
+        folder = make_group()
         self.addCleanup(os.rmdir, folder)
         within = ["sh", "-c", f'echo $$ >{folder}/cgroup.procs && exec "$@"', "sh"]
         processes = [self.reader(self.config / KEY, *within) for _ in range(3)]
@@ -203,7 +210,7 @@ print(old, new)
         if not UNIFIED or not os.access(UNIFIED, os.W_OK):
             self.skipTest("no unified cgroup hierarchy that we may write to")
         self.start(scope="container")
-        folder = tempfile.mkdtemp(prefix="dsec-test-", dir=UNIFIED)
+        folder = make_group()
         self.addCleanup(os.rmdir, folder)
         within = ["sh", "-c", f'echo $$ >{folder}/cgroup.procs && exec "$@"', "sh"]
         process, key = self.reader(self.config / KEY, *within)
