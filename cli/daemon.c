@@ -555,15 +555,13 @@ void daemon_order(struct daemon *daemon, const struct door_message *order)
 	case DOOR_HAND_OVER:
 		hand_over(daemon, DOOR_HANDED_OVER);
 		break;
-	case DOOR_EXITED:
-		enclose_exited(order);
-		break;
 	case DOOR_NOTICE:
 		if (daemon->fs)
 			fs_notice(daemon->fs, order->text);
 		break;
 	case DOOR_EXITED:
-		rotations_exited(daemon->rotations, order->number, order->value);
+		if (!rotations_exited(daemon->rotations, order->number, order->value))
+			enclose_exited(order);
 		break;
 	default:
 		break;
