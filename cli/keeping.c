@@ -410,6 +410,8 @@ int keeping_run(const struct places *places, int ready_fd)
 	if (r >= 0)
 		r = enclose_prepare(&sandbox, &err);
 	if (r >= 0)
+		r = sandbox_keeper(&err);
+	if (r >= 0)
 		r = keeper_state_new(&state, &err);
 	if (r == 0)
 		r = lock_state(&keeping.places, &state, &err);

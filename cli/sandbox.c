@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,35 @@ int sandbox_drop_capabilities(bool *ret_on, struct dsec_error *err)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot drop capabilities: %s",
 				      strerror(errno));
 	*ret_on = true;
+	return 0;
+}
+
+#define BIT(capability) (UINT64_C(1) << (capability))
+
+int sandbox_keeper(struct dsec_error *err)
+{
+	const uint64_t kept = BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_DAC_READ_SEARCH) |
+			      BIT(CAP_FOWNER) | BIT(CAP_KILL) | BIT(CAP_SETGID) | BIT(CAP_SETUID) |
+			      BIT(CAP_SETPCAP) | BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_IPC_LOCK) |
+			      BIT(CAP_SYS_PTRACE) | BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_RESOURCE);
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+
+	if (geteuid() != 0)
+		return 0;
+	for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
+		if (capability > 63 || !(kept & BIT(capability)))
+			prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+	if (syscall(SYS_capget, &header, sets) < 0)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "capget: %s", strerror(errno));
+	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+		sets[i].permitted &= (uint32_t)(kept >> 32 * i);
+		sets[i].effective &= sets[i].permitted;
+		sets[i].inheritable = 0;
+	}
+	if (syscall(SYS_capset, &header, sets) < 0)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot drop capabilities: %s",
+				      strerror(errno));
 	return 0;
 }
 

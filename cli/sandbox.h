@@ -80,6 +80,11 @@ int sandbox_user(struct sandbox *sandbox, struct dsec_error *err);
 /* Puts all other layers on. The process has one thread. */
 int sandbox_close(struct sandbox *sandbox, struct dsec_error *err);
 
+/* What mounting, opening the configuration's files and starting a worker do not take is given up by
+ * root's keeper too: capabilities over the machine, its clock, its modules, its network. So have
+ * they what it runs not. */
+int sandbox_keeper(struct dsec_error *err);
+
 /* "user dsec (997), no capabilities, …; not in this kernel: Landlock". */
 void sandbox_text(char to[SANDBOX_TEXT_MAX], const struct sandbox *sandbox);
 

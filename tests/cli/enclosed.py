@@ -63,6 +63,29 @@ class Privilege(Case):
             self.assertEqual(thread["Seccomp"], ["2"])
         dsec.stop()
 
+    def test_keeper_has_what_mounting_takes_and_no_more(self):
+        dsec = self.dsec().start()
+        thread, = status(dsec.pid())
+        for capabilities in ("CapPrm", "CapEff", "CapBnd"):
+            held = int(thread[capabilities][0], 16)
+            self.assertTrue(held & 1 << 21, "CAP_SYS_ADMIN")
+            for name, number in [("NET_ADMIN", 12), ("NET_RAW", 13), ("SYS_MODULE", 16),
+                                 ("SYS_RAWIO", 17), ("SYS_BOOT", 22), ("SYS_TIME", 25),
+                                 ("MKNOD", 27), ("MAC_ADMIN", 33), ("BPF", 39)]:
+                self.assertFalse(held & 1 << number, name)
+        dsec.stop()
+
+    def test_audit_log_tells_the_executable_that_the_worker_may_not_see(self):
+        dsec = self.dsec(audit={"file": "/tmp/unused"})
+        dsec.configure(configuration(self.iam, audit={"file": f"{dsec.folder}/audit.jsonl"}))
+        dsec.start()
+        subprocess.run(["cat", dsec.path("app/dev/.json")], check=True, stdout=subprocess.DEVNULL)
+        lines = [json.loads(line) for line in
+                 (dsec.folder / "audit.jsonl").read_text().splitlines()]
+        handed, = [line for line in lines if line["event"] == "handed_out"]
+        self.assertEqual(handed["caller"]["executable"], os.path.realpath(shutil.which("cat")))
+        dsec.stop()
+
     def test_status_and_log_say_which_layers_are_on(self):
         dsec = self.dsec().start()
         layers = re.compile(r"the worker is user (dsec \()?\d+\)?, no capabilities, "
