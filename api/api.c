@@ -123,6 +123,12 @@ void api_reload(struct api *api, struct catalog *catalog)
 	watch_reload(api);
 }
 
+void api_offer_reload(struct api *api, api_reload_function *reload, void *arg)
+{
+	api->reload = reload;
+	api->reload_arg = arg;
+}
+
 void api_lease(struct api *api, enum lease_event event, const struct lease *lease)
 {
 	if (event == LEASE_GONE)

@@ -31,6 +31,7 @@
  *   POST /v3/dsec/tokens                   {"project":…,"config":…,"ttl_sec":N}, the last optional:
  *                                          {"token":"dp.st.…","slug":ID,…}
  *   DELETE /v3/dsec/tokens/ID
+ *   POST /v3/dsec/reload                   has the configuration read again
  *   /metrics
  *
  * Every answer is JSON but for downloads in other formats and metrics, closes its connection, and
@@ -82,12 +83,14 @@
 
 struct api;
 
-/* What happens with tokens, for the audit log. */
+/* What is done with tokens, and asked for by name, for the audit log. */
 enum api_token_what {
 	API_TOKEN_CREATED,
 	API_TOKEN_REVOKED,
 	API_TOKEN_USED, /* a lease was given to its bearer */
 	API_TOKEN_REFUSED,
+	API_LEASE_REVOKE, /* somebody wants it to end, or */
+	API_LEASE_RENEW,  /* to end later */
 };
 
 struct api_token_event {
@@ -96,6 +99,7 @@ struct api_token_event {
 	const char *peer;     /* "uid:1000", "ip:127.0.0.1" */
 	const struct lease_caller *caller;
 	const struct lease *lease; /* USED */
+	const char *lease_id;      /* REVOKE, RENEW */
 };
 
 struct api_options {
@@ -123,6 +127,11 @@ int api_listen_unix(struct api *api, const char *path, struct dsec_error *err);
 
 /* Another configuration is the running one. Where it listens does not change. */
 void api_reload(struct api *api, struct catalog *catalog);
+
+/* How an administrator among its clients has the configuration read again. On failure the running
+ * one stays, and the error says so. */
+typedef int api_reload_function(void *arg, struct dsec_error *err);
+void api_offer_reload(struct api *api, api_reload_function *reload, void *arg);
 
 /* What the engine's observer is told. */
 void api_lease(struct api *api, enum lease_event event, const struct lease *lease);

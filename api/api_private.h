@@ -57,6 +57,8 @@ struct api {
 	struct table visitors_by_id, issued_by_lease;
 	uint64_t last_holder;
 	unsigned char etag_key[32];
+	api_reload_function *reload; /* NULL: there is no way to */
+	void *reload_arg;
 	bool resumed; /* libmicrohttpd has to be run for what was resumed; no descriptor says so */
 	struct client *arriving; /* the one that libmicrohttpd is being given */
 };
@@ -155,6 +157,7 @@ struct asker {
 /* Says who it is; false: the call is answered with what is wrong, or will be. */
 bool asker_identify(struct call *call);
 void asker_token_id(char to[PEER_ID_MAX], const char *token_id);
+void asker_tell_lease(const struct call *call, enum api_token_what what, const char *lease_id);
 void asker_tell(const struct call *call, enum api_token_what what, const char *token_id,
 		const struct lease *lease);
 /* Sets call->config to one that this one may read; false when there is none, and then the call is
@@ -332,6 +335,7 @@ void route_token_create(struct call *call);
 void route_token_revoke(struct call *call);
 void route_credentials(struct call *call);
 void route_watch(struct call *call);
+void route_reload(struct call *call);
 void route_ping(struct call *call);
 void route_me(struct call *call);
 void route_metrics(struct call *call);

@@ -8,8 +8,8 @@
 #include <openssl/evp.h>
 
 #include "api/api_private.h"
-#include "lease/secret.h"
 #include "lease/owner.h"
+#include "lease/secret.h"
 
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 #define TOKEN_HOLDERS   (UINT64_C(1) << 40)
@@ -59,6 +59,25 @@ void asker_token_id(char to[PEER_ID_MAX], const char *token_id)
 	snprintf(to, PEER_ID_MAX, "token:%.64s", token_id);
 }
 
+static void tell(const struct call *call, const struct api_token_event *event)
+{
+	if (call->api->token_event)
+		call->api->token_event(call->api->token_event_arg, event);
+}
+
+void asker_tell_lease(const struct call *call, enum api_token_what what, const char *lease_id)
+{
+	const struct api_token_event event = {
+		.what = what,
+		.token_id = call->asker.id,
+		.peer = call->client ? call->client->peer.id : "",
+		.caller = &call->asker.caller,
+		.lease_id = lease_id,
+	};
+
+	tell(call, &event);
+}
+
 void asker_tell(const struct call *call, enum api_token_what what, const char *token_id,
 		const struct lease *lease)
 {
@@ -70,8 +89,7 @@ void asker_tell(const struct call *call, enum api_token_what what, const char *t
 		.lease = lease,
 	};
 
-	if (call->api->token_event)
-		call->api->token_event(call->api->token_event_arg, &event);
+	tell(call, &event);
 }
 
 static void refuse_now(struct call *call)

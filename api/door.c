@@ -27,6 +27,7 @@ static void forget(struct client *client)
 	if (client->call)
 		client->call->client = NULL;
 	free(client->unframed);
+	who_unref(client->peer.caller.who);
 	free(client);
 }
 
@@ -192,7 +193,8 @@ static void too_slow(struct timer *timer)
 
 /* Coming. */
 
-static void name_local(struct peer *peer, int fd)
+/* It waits for an answer, or has gone away just now: its number is not another's yet. */
+static void name_local(struct peer *peer, int fd, const struct clock *clock)
 {
 	struct ucred credentials;
 	socklen_t size = sizeof(credentials);
@@ -200,8 +202,10 @@ static void name_local(struct peer *peer, int fd)
 	peer->local = true;
 	peer->caller = (struct lease_caller){.uid = (uid_t)-1, .gid = (gid_t)-1};
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0)
-		peer->caller = (struct lease_caller){
-			.uid = credentials.uid, .gid = credentials.gid, .pid = credentials.pid};
+		peer->caller = (struct lease_caller){.uid = credentials.uid,
+						     .gid = credentials.gid,
+						     .pid = credentials.pid,
+						     .who = who_look(credentials.pid, clock)};
 	snprintf(peer->id, sizeof(peer->id), "uid:%u", (unsigned)peer->caller.uid);
 }
 
@@ -230,7 +234,7 @@ static void arrive(struct listener *listener, int fd, const struct sockaddr_stor
 	client->source.ready = spoken;
 	client->deadline.fire = too_slow;
 	if (listener->local)
-		name_local(&client->peer, fd);
+		name_local(&client->peer, fd, api->clock);
 	else
 		name_remote(&client->peer, address);
 	make_room(api, client->peer.id);

@@ -111,10 +111,12 @@ static void revoke_lease(struct call *call, const char *id)
 		answer_error(call, MHD_HTTP_BAD_REQUEST, "the body has to be %s", REVOKE_EXAMPLE);
 	else if (!asker_holds(call, id))
 		return;
-	else if (engine_revoke(call->api->engine, id, &err) < 0)
+	else if (engine_revoke(call->api->engine, id, &err) < 0) {
 		answer_failure(call, &err);
-	else
+	} else {
+		asker_tell_lease(call, API_LEASE_REVOKE, id);
 		answer_success(call);
+	}
 }
 
 void route_revoke(struct call *call)

@@ -24,10 +24,12 @@ void route_lease_revoke(struct call *call)
 
 	if (!id || !asker_holds(call, id))
 		return;
-	if (engine_revoke(call->api->engine, id, &err) < 0)
+	if (engine_revoke(call->api->engine, id, &err) < 0) {
 		answer_failure(call, &err);
-	else
+	} else {
+		asker_tell_lease(call, API_LEASE_REVOKE, id);
 		answer_success(call);
+	}
 }
 
 void route_lease_renew(struct call *call)
@@ -48,8 +50,10 @@ void route_lease_renew(struct call *call)
 		answer_error(call, MHD_HTTP_BAD_REQUEST, "the body has to be %s", example);
 	else if (ttl_sec < CATALOG_TTL_MIN_MS / 1000 || ttl_sec > INT32_MAX)
 		answer_error(call, MHD_HTTP_BAD_REQUEST, "ttl_sec has to be at least 10");
-	else if (engine_renew(call->api->engine, id, ttl_sec * 1000, &err) < 0)
+	else if (engine_renew(call->api->engine, id, ttl_sec * 1000, &err) < 0) {
 		answer_failure(call, &err);
-	else
+	} else {
+		asker_tell_lease(call, API_LEASE_RENEW, id);
 		answer_success(call);
+	}
 }

@@ -47,6 +47,8 @@ enum {
 #define OPTION_INTEGRATION    (1ull << 25) /* what makes an integration */
 #define OPTION_DYNAMIC_SECRET (1ull << 26) /* what makes a dynamic secret */
 #define OPTION_WRITE          (1ull << 27) /* of commands that write dsec.json */
+#define OPTION_AUDIT          (1ull << 29) /* which lines of the audit log */
+#define OPTION_HEAD           (1ull << 30)
 #define OPTION_DOPPLER        (1ull << 28) /* taken since Doppler's has it, without effect */
 
 #define OPERANDS_MAX 64
@@ -60,6 +62,7 @@ struct options {
 	const char *command, *mount, *mount_max_reads, *aws, *aws_keys, *expires, *ignored;
 	const char *source, *access_key_id, *secret_access_key_file, *profile, *credential_process;
 	const char *region, *endpoint, *sts_endpoint, *ca_file, *path;
+	const char *user, *lease, *since, *head;
 	const char *integration, *policy, *policy_arns, *ttl, *max_ttl, *scope, *boundary;
 	bool foreground, wait, json, dry_run, all, no_file, plain, only_names, missing_fine, watch;
 	bool no_test;
@@ -116,6 +119,7 @@ void command_each_option(const struct command *command,
 
 extern const struct command mount_command, unmount_command, check_command, reload_command;
 extern const struct command status_command, sweep_command, run_command, upgrade_command;
+extern const struct command audit_command, audit_verify_command;
 extern const struct command worker_command, keeper_command, keeper_layout_command;
 extern const struct command secrets_command, secrets_get_command, secrets_download_command;
 extern const struct command leases_command, leases_revoke_command, leases_renew_command;

@@ -263,7 +263,7 @@ static void offer_operand(const struct completion *completion, size_t index, con
 		offer_configs(completion, first);
 	else if (command == &mount_command || command == &unmount_command ||
 		 command == &status_command || command == &reload_command ||
-		 command == &secrets_download_command)
+		 command == &upgrade_command || command == &secrets_download_command)
 		puts(":files");
 }
 

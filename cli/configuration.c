@@ -60,6 +60,11 @@ static void log_problems(const struct catalog_problems *problems, const char *fi
 		log_line(LOG_ERR, "%s: and %zu more", file, problems->more);
 }
 
+int configuration_prepare(const char *file, struct dsec_error *err)
+{
+	return prepare_secrets(file, -1, err);
+}
+
 struct catalog *configuration_load(const char *file)
 {
 	_cleanup_free_ struct catalog_problems *problems = alloc_zeroed(1, sizeof(*problems));

@@ -12,6 +12,8 @@
  * so nothing that uses OpenSSL or curl comes before it, and no thread. */
 struct catalog *configuration_load(const char *file);
 
+/* That preparation alone, for who needs a secret first. */
+int configuration_prepare(const char *file, struct dsec_error *err);
 /* Prepares the process for secrets in memory that outlives it (secret_arena_init_shared). Before
  * the first configuration_load, which then does not. */
 int configuration_prepare_shared(const char *file, int secret_fd, struct dsec_error *err);

@@ -1,10 +1,13 @@
 #include "cli/daemon.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -15,6 +18,7 @@
 #include "cli/left.h"
 #include "cli/log.h"
 #include "cli/paths.h"
+#include "cli/watchdog.h"
 #include "lease/alloc.h"
 
 enum source {
@@ -24,6 +28,7 @@ enum source {
 	SOURCE_AWS,
 	SOURCE_JOURNAL,
 	SOURCE_API,
+	SOURCE_ROTATION,
 	SOURCES,
 };
 
@@ -60,21 +65,98 @@ static void on_lease(void *arg, enum lease_event event, const struct lease *leas
 		api_lease(daemon->api, event, lease);
 }
 
+/* Of another user's process the worker sees no executable: the keeper does. The process waits, or
+ * it is seen whether it is still the same. A reference. */
+static struct lease_caller complete(const struct daemon *daemon, const struct lease_caller *caller)
+{
+	struct lease_caller whole = *caller;
+	struct door_who seen;
+	int pidfd;
+
+	if (!caller->who || caller->who->executable ||
+	    door_who(daemon->options.door, caller->who->pid, &seen, &pidfd) < 0) {
+		who_ref(whole.who);
+		return whole;
+	}
+	close(pidfd);
+	if (seen.start_time == caller->who->start)
+		whole.who = who_with(caller->who, seen.executable);
+	else
+		who_ref(whole.who);
+	return whole;
+}
+
+static int on_intended(void *arg, const struct journal_record *record, struct dsec_error *err)
+{
+	struct daemon *daemon = arg;
+
+	return daemon->audit ? audit_intended(daemon->audit, record, err) : 0;
+}
+
+static void on_opened(void *arg, const struct lease *lease, const struct lease_caller *caller,
+		      uint64_t count)
+{
+	struct daemon *daemon = arg;
+
+	if (!daemon->audit)
+		return;
+	struct lease_caller whole = complete(daemon, caller);
+	audit_read(daemon->audit, lease, &whole, count);
+	who_unref(whole.who);
+}
+
+/* What comes of a file is counted when it is opened. */
+static void on_reused(void *arg, const struct lease *lease, const struct lease_caller *caller)
+{
+	on_opened(arg, lease, caller, 0);
+}
+
+static void on_asked(void *arg, const struct api_token_event *event)
+{
+	static const char *const names[] = {
+		[API_TOKEN_CREATED] = "token_created", [API_TOKEN_REVOKED] = "token_revoked",
+		[API_TOKEN_USED] = "token_used",       [API_TOKEN_REFUSED] = "token_refused",
+		[API_LEASE_REVOKE] = "revoke_asked",   [API_LEASE_RENEW] = "renew_asked",
+	};
+	struct daemon *daemon = arg;
+
+	if (!daemon->audit)
+		return;
+	struct lease_caller whole = complete(daemon, event->caller);
+	audit_asked(daemon->audit, names[event->what], event->token_id, event->peer, &whole,
+		    event->lease, event->lease_id);
+	who_unref(whole.who);
+}
+
+static void on_metrics(void *arg, FILE *to)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->audit)
+		audit_metrics(daemon->audit, to);
+}
+
 static void on_failed(void *arg, const struct lease_slot *slot, const struct lease_caller *caller,
 		      const struct dsec_error *err)
 {
 	struct daemon *daemon = arg;
 
-	if (daemon->audit)
-		audit_failed(daemon->audit, slot, caller, err);
+	if (!daemon->audit)
+		return;
+	struct lease_caller whole = complete(daemon, caller);
+	audit_failed(daemon->audit, slot, &whole, err);
+	who_unref(whole.who);
 }
 
 static void on_handed_out(void *arg, const struct lease *lease, const struct lease_caller *caller)
 {
 	struct daemon *daemon = arg;
 
-	if (daemon->audit)
-		audit_handed_out(daemon->audit, lease, caller);
+	if (!daemon->audit)
+		return;
+	struct lease_caller whole = complete(daemon, caller);
+	audit_handed_out(daemon->audit, lease, &whole);
+	who_unref(whole.who);
 }
 
 static void on_revocation_failed(void *arg, const struct journal_record *record,
@@ -92,6 +174,16 @@ static void on_due(void *arg, const struct lease *lease)
 
 	if (daemon->fs)
 		fs_due(daemon->fs, lease);
+}
+
+static void on_rotated(void *arg, const struct lease *lease, const char *reason)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->fs)
+		fs_rotated(daemon->fs, lease);
+	if (!daemon->ending)
+		rotations_add(daemon->rotations, daemon->catalog, lease, daemon->fs);
 }
 
 static void on_log(void *arg, int priority, const char *message)
@@ -147,11 +239,15 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 		.provider_arg = daemon,
 		.observer =
 			{
+				.intended = on_intended,
 				.lease = on_lease,
 				.failed = on_failed,
 				.handed_out = on_handed_out,
+				.reused = on_reused,
 				.revocation_failed = on_revocation_failed,
 				.due = on_due,
+				.rotated = on_rotated,
+				.metrics = on_metrics,
 				.log = on_log,
 				.arg = daemon,
 			},
@@ -199,6 +295,8 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		.config_file = from->config_file,
 		.fuse_fd = daemon->fuse_fd,
 		.first_open = FS_FIRST_OPEN_PROBE,
+		.opened = on_opened,
+		.opened_arg = daemon,
 		.shared = from->shared,
 		.keeper_pid = from->keeper_pid,
 		.restarts = from->restarts,
@@ -243,6 +341,8 @@ static int start_api(struct daemon *daemon, struct dsec_error *err)
 		.later = true,
 		.remove = remove_socket,
 		.remove_arg = daemon->options.door,
+		.token_event = on_asked,
+		.token_event_arg = daemon,
 	};
 	struct dsec_error unusable;
 
@@ -266,7 +366,8 @@ static int open_descriptors(struct daemon *daemon, struct dsec_error *err)
 {
 	daemon->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	daemon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (daemon->timer_fd < 0 || daemon->epoll_fd < 0)
+	daemon->rotations = rotations_new(daemon->options.door, &system_clock);
+	if (daemon->timer_fd < 0 || daemon->epoll_fd < 0 || !daemon->rotations)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "no descriptors: %s", strerror(errno));
 	return 0;
 }
@@ -276,6 +377,7 @@ static int watch_all(struct daemon *daemon, struct dsec_error *err)
 	if (watch(daemon, SOURCE_DOOR, door_fd(daemon->options.door)) < 0 ||
 	    watch(daemon, SOURCE_TIMER, daemon->timer_fd) < 0 ||
 	    (daemon->fs && watch(daemon, SOURCE_FS, fs_fd(daemon->fs)) < 0) ||
+	    watch(daemon, SOURCE_ROTATION, rotations_fd(daemon->rotations)) < 0 ||
 	    watch(daemon, SOURCE_AWS, aws_fd(daemon->aws)) < 0 ||
 	    watch(daemon, SOURCE_JOURNAL, journal_sqlite_fd(daemon->journal)) < 0 ||
 	    (daemon->api && watch(daemon, SOURCE_API, api_fd(daemon->api)) < 0))
@@ -293,7 +395,10 @@ static struct daemon *daemon_free(struct daemon *daemon)
 	daemon->engine = engine_free(daemon->engine);
 	daemon->aws = aws_free(daemon->aws);
 	daemon->journal = journal_sqlite_close(daemon->journal);
+	if (daemon->audit)
+		audit_event(daemon->audit, "stopped", NULL, NULL, NULL);
 	daemon->audit = audit_close(daemon->audit);
+	daemon->rotations = rotations_free(daemon->rotations);
 	daemon->catalog = catalog_unref(daemon->catalog);
 	ledger_close(daemon->ledger);
 	if (daemon->fuse_fd >= 0)
@@ -310,6 +415,7 @@ static struct daemon *daemon_free(struct daemon *daemon)
 static void begin(struct daemon *daemon, bool lost)
 {
 	daemon->resuming = true;
+	daemon_offer_reload(daemon);
 	engine_start(daemon->engine, lost);
 	daemon->resuming = false;
 	ledger_settle(daemon->ledger);
@@ -350,12 +456,30 @@ static int open_enclosed(struct daemon *daemon, struct recalled *recalled, bool 
 	return r;
 }
 
+/* A folder that was given to the worker's user is one in which it may rotate the audit log. */
+static void allow_audit_folder(const struct daemon *daemon)
+{
+	static char folder[PATH_MAX];
+	struct sandbox *sandbox = daemon->options.sandbox;
+	const char *file = daemon->catalog->audit.file;
+	const char *slash = file ? strrchr(file, '/') : NULL;
+	struct stat st;
+
+	if (!slash || slash == file)
+		return;
+	snprintf(folder, sizeof(folder), "%.*s", (int)(slash - file), file);
+	if (stat(folder, &st) == 0 && st.st_uid == sandbox->uid)
+		sandbox_allow(sandbox, folder, SANDBOX_WRITE);
+}
+
 static int start(struct daemon *daemon, struct recalled *recalled, struct dsec_error *err)
 {
 	const struct daemon_options *from = &daemon->options;
 	bool lost = false;
 
 	int r = open_privileged(daemon, err);
+	if (r == 0)
+		allow_audit_folder(daemon);
 	if (r == 0)
 		r = enclose(from->sandbox, from->door, from->state->folder, from->mountpoint, err);
 	if (r == 0)
@@ -438,6 +562,9 @@ void daemon_order(struct daemon *daemon, const struct door_message *order)
 		if (daemon->fs)
 			fs_notice(daemon->fs, order->text);
 		break;
+	case DOOR_EXITED:
+		rotations_exited(daemon->rotations, order->number, order->value);
+		break;
 	default:
 		break;
 	}
@@ -479,6 +606,9 @@ static void take_event(struct daemon *daemon, enum source source)
 		break;
 	case SOURCE_API:
 		api_dispatch(daemon->api);
+		break;
+	case SOURCE_ROTATION:
+		rotations_dispatch(daemon->rotations);
 		break;
 	case SOURCES:
 		break;
@@ -542,6 +672,17 @@ static bool work(struct daemon *daemon)
 			next_at = api_at;
 		}
 	}
+	int64_t rotation_at = rotations_due(daemon->rotations, now_at);
+	if (rotation_at < next_at)
+		next_at = rotation_at;
+	if (daemon->audit) {
+		int64_t audit_at = audit_tick(daemon->audit);
+		if (audit_at < next_at)
+			next_at = audit_at;
+	}
+	int64_t watchdog_at = watchdog_tick(now_at);
+	if (watchdog_at < next_at)
+		next_at = watchdog_at;
 	if (daemon->ending && daemon_ended(daemon, now_at, &next_at))
 		return false;
 	if (!daemon->ending)
@@ -567,6 +708,10 @@ static void serve(struct daemon *daemon)
 
 static void tell_ready(struct daemon *daemon)
 {
+	watchdog_init();
+	if (daemon->audit)
+		audit_event(daemon->audit, daemon->options.restarts > 0 ? "resumed" : "started",
+			    "dsec " DSEC_VERSION, NULL, NULL);
 	if (daemon->fs)
 		log_line(LOG_INFO, "dsec " DSEC_VERSION " serves %s (secrets in %s)",
 			 daemon->options.mountpoint, secret_arena_kind());

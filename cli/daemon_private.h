@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "aws/aws.h"
 #include "cli/daemon.h"
+#include "cli/rotation.h"
 #include "fs/fs.h"
 #include "lease/audit.h"
 #include "lease/catalog.h"
@@ -28,6 +29,7 @@ struct daemon {
 	struct engine *engine;
 	struct api *api; /* NULL: it has no socket */
 	struct fs *fs;   /* NULL once it has ended */
+	struct rotations *rotations;
 	int epoll_fd, timer_fd;
 	int fuse_fd; /* -1: the filesystem has it, or nobody */
 
@@ -50,6 +52,9 @@ bool daemon_ended(struct daemon *daemon, int64_t now_at, int64_t *ret_next_at);
 
 /* Reads the configuration again; one that is not usable changes nothing. */
 void daemon_reload(struct daemon *daemon);
+
+/* The same for the API's administrators. */
+void daemon_offer_reload(struct daemon *daemon);
 
 /* Opens, changes or closes the audit log as the catalog wants it. On failure the old one stays. */
 int daemon_audit(struct daemon *daemon, const struct catalog *catalog, struct dsec_error *err);

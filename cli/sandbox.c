@@ -200,7 +200,7 @@ void sandbox_allow_system(struct sandbox *sandbox)
 		"/lib",
 		"/lib64",
 		"/etc/ld.so.cache",
-		/* who asks */
+		/* who asks: its process and its cgroup */
 		"/proc",
 		"/sys/fs/cgroup",
 		/* the rest */

@@ -26,6 +26,9 @@ void files_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	if (!node)
 		return;
 	node_stat(node, &stat);
+	/* As the kernel was told (announce.c): its watchers hear of it with its last close. */
+	if (node->replaced)
+		stat.st_nlink = 0;
 	fuse_reply_attr(req, &stat, attributes_seconds(node));
 }
 

@@ -34,6 +34,10 @@ struct fs {
 	struct list all_pending;
 	struct watches watches;
 	enum fs_first_open first_open;
+	uint64_t n_counted; /* of files.n_cached: the engine knows of them */
+	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,
+		       uint64_t count);
+	void *opened_arg;
 };
 
 /* An engine_acquire whose answer is to come. */
@@ -149,6 +153,14 @@ static void abandon(struct fs *fs, const struct message *message)
 
 /* Reports. */
 
+static void count_cached(struct fs *fs)
+{
+	uint64_t n = fs->files.n_cached;
+
+	engine_count_cached(fs->engine, n - fs->n_counted);
+	fs->n_counted = n;
+}
+
 static void report(struct fs *fs, struct message *message)
 {
 	const struct entry *entry = message->entry;
@@ -162,6 +174,7 @@ static void report(struct fs *fs, struct message *message)
 		message->text = engine_leases_json(fs->engine);
 		break;
 	default:
+		count_cached(fs);
 		message->text = engine_metrics_text(fs->engine);
 		break;
 	}
@@ -215,6 +228,12 @@ static void renew(struct fs *fs, const struct lease *lease)
 	engine_renew(fs->engine, lease->id, lease->slot.ttl_ms, &ignored);
 }
 
+static void tell_opened(const struct fs *fs, const struct message *message)
+{
+	if (fs->opened)
+		fs->opened(fs->opened_arg, message->leases[0], &message->caller, message->count);
+}
+
 /* The kernel frees pages as they are, so what a dead lease has left in them is overwritten before.
  * Only of a file that nobody has open and nobody can open again: an open one is a snapshot, and a
  * READ may hold its pages locked. Only of a dead lease: a pipe into which sendfile(2) has put pages
@@ -249,6 +268,9 @@ static void handle(struct fs *fs, struct message *message)
 	case MESSAGE_ABANDON:
 		abandon(fs, message);
 		break;
+	case MESSAGE_WAKE:
+		poll_notify(fs->files.fuse_fd, message->question);
+		break;
 	case MESSAGE_WATCH:
 		watch(fs, message);
 		break;
@@ -275,6 +297,9 @@ static void handle(struct fs *fs, struct message *message)
 		break;
 	case MESSAGE_ENDED:
 		fs->ended = true;
+		break;
+	case MESSAGE_READ:
+		tell_opened(fs, message);
 		break;
 	default:
 		break;
@@ -360,6 +385,25 @@ void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease)
 void fs_due(struct fs *fs, const struct lease *lease)
 {
 	struct message *message = message_new(MESSAGE_DUE, 1);
+
+	message->leases[0] = lease_ref(lease);
+	message_send(&fs->files.inbox, message);
+}
+
+bool fs_process(const struct fs *fs, lease_holder holder, pid_t *ret_pid, uint64_t *ret_start)
+{
+	struct caller caller;
+
+	if (holder >> 56 != HOLDER_PROCESS || !watch_find(&fs->watches, holder, &caller))
+		return false;
+	*ret_pid = caller.pid;
+	*ret_start = caller.start;
+	return true;
+}
+
+void fs_rotated(struct fs *fs, const struct lease *lease)
+{
+	struct message *message = message_new(MESSAGE_ROTATED, 1);
 
 	message->leases[0] = lease_ref(lease);
 	message_send(&fs->files.inbox, message);
@@ -488,6 +532,8 @@ static struct fs *fs_free(struct fs *fs)
 	}
 	if (fs->tree)
 		files_finish(&fs->files);
+	if (fs->files.announce_fd >= 0)
+		close(fs->files.announce_fd);
 	session_close(&fs->files);
 	free_queue(&fs->files.inbox);
 	free_queue(&fs->files.outbox);
@@ -512,7 +558,10 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	fs->first_open = options->first_open;
 	fs->mountpoint = alloc_copy(options->mountpoint);
 	fs->version = alloc_copy(options->version);
-	fs->files.inbox.fd = fs->files.outbox.fd = fs->files.epoll_fd = -1;
+	fs->opened = options->opened;
+	fs->opened_arg = options->opened_arg;
+	fs->files.inbox.fd = fs->files.outbox.fd = -1;
+	fs->files.epoll_fd = fs->files.announce_fd = -1;
 	list_init(&fs->early);
 	list_init(&fs->all_pending);
 	table_init(&fs->pending, 0);
@@ -524,6 +573,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 		r = tree_new(&fs->tree, options->catalog, options->version,
 			     options->clock->calendar_ms(options->clock), err);
 	if (r == 0) {
+		fs->files.announce_fd = announce_start(fs->files.fuse_fd);
 		files_init(&fs->files, options, tree_ref(fs->tree));
 		fs->resumed = fs->files.held;
 		r = start_thread(fs, err);
@@ -540,6 +590,22 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	return 0;
 }
 
+/* Of what the thread still had to say only who has read what is of use. */
+static void take_last_opened(struct fs *fs)
+{
+	struct queue_item *item = queue_take(&fs->files.outbox);
+
+	while (item) {
+		struct queue_item *next = item->next;
+		struct message *message = message_of(item);
+
+		if (message->kind == MESSAGE_READ)
+			tell_opened(fs, message);
+		message_free(message);
+		item = next;
+	}
+}
+
 void fs_resume(struct fs *fs)
 {
 	if (!fs->resumed)
@@ -553,6 +619,7 @@ void fs_hand_over(struct fs *fs)
 	message_send(&fs->files.inbox, message_new(MESSAGE_HAND_OVER, 0));
 	pthread_join(fs->thread, NULL);
 	fs->running = false;
+	take_last_opened(fs);
 }
 
 void fs_notice(struct fs *fs, const char *text)
@@ -570,6 +637,7 @@ struct fs *fs_stop(struct fs *fs)
 	if (fs->running) {
 		message_send(&fs->files.inbox, message_new(MESSAGE_STOP, 0));
 		pthread_join(fs->thread, NULL);
+		take_last_opened(fs);
 	}
 	return fs_free(fs);
 }

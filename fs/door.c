@@ -4,6 +4,7 @@
 #include "fs/door.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -247,6 +248,16 @@ int door_kill(struct door *door, int run)
 	struct door_message message = {.kind = DOOR_KILL, .number = run};
 
 	return ask_for_nothing(door, &message);
+}
+
+int door_nudge(struct door *door, pid_t pid, uint64_t start_time, int number)
+{
+	struct door_message message = {.kind = DOOR_NUDGE, .number = pid, .value = number};
+	char text[32];
+
+	snprintf(text, sizeof(text), "%" PRIu64, start_time);
+	int r = set_text(&message, text);
+	return r < 0 ? r : ask_for_nothing(door, &message);
 }
 
 void door_ready(struct door *door)

@@ -14,30 +14,39 @@
  * logged; whatever is asked for is granted only if the rules below say so; there is no other way to
  * make the keeper do anything. It parses no JSON and no secret: it compares texts.
  *
- *   question        number, text                 answer: result; numbers, text, descriptors
- *   MOUNT           -                            0; fd 0: /dev/fuse. It is mounted at the first
- * time. -ENOTCONN once it was unmounted (by UNMOUNT) UNMOUNT         - 0. The end has begun: the
- * worker is not started again from here on WHO             pid                          0; a
- * door_who as the text; fd 0: a pidfd. -ESRCH OPEN            enum door_open, path         0; fd 0.
- * Or the errno of open(2); -EPERM: not a configured file RUN             -, a command line its
- * number, >= 0; fd 0: the pipe that its standard output goes to. -EPERM: not a configured command
- *   REMOVE          path                         0; the file of that Unix socket is gone. -EPERM:
- * not a configured one; -ENOTSOCK KILL            what RUN gave                0; it and its
- * process group are killed, and EXITED follows all the same What is only told: READY           -
- * the mount serves TELL            text                         a line for the service manager
- * (sd_notify(3)) Orders of the keeper: SIGNAL          SIGTERM, SIGINT, SIGHUP, SIGUSR1: the keeper
- * was sent that HAND_OVER       stop reading, write the journal, exit with DOOR_HANDED_OVER NOTICE
- * text for `dsec status`: why an upgrade was not done EXITED          what RUN gave; value: the
- * status as waitpid(2) tells it
+ *   question   number, text            answer: result; numbers, text, descriptors
+ *   MOUNT      -                       0; fd 0: /dev/fuse. It is mounted at the first time.
+ *                                      -ENOTCONN once it was unmounted (by UNMOUNT)
+ *   UNMOUNT    -                       0. The end has begun: the worker is not started again
+ *   WHO        pid                     0; a door_who as the text; fd 0: a pidfd. -ESRCH
+ *   OPEN       enum door_open, path    0; fd 0. Or the errno of open(2); -EPERM: not a configured
+ *                                      file
+ *   RUN        -, a command line       its number, >= 0; fd 0: the pipe that its standard output
+ *                                      goes to. -EPERM: not a configured command
+ *   KILL       what RUN gave           0; it and its process group are killed, and EXITED follows
+ *                                      all the same
+ *   REMOVE     path                    0; the file of that Unix socket is gone. -EPERM: not a
+ *                                      configured one; -ENOTSOCK
+ *   NUDGE      pid, value: HUP, USR1   0; the process that began at that time is sent the signal.
+ *              or USR2, text: start    -EPERM: the configuration does not name "on_rotate" and the
+ *              time                    signal; -ESRCH
+ * What is only told:
+ *   READY      -                       the mount serves
+ *   TELL       text                    a line for the service manager (sd_notify(3))
+ * Orders of the keeper:
+ *   SIGNAL     SIGTERM, SIGINT, SIGHUP, SIGUSR1: the keeper was sent that
+ *   HAND_OVER  stop reading, write the journal, exit with DOOR_HANDED_OVER
+ *   NOTICE     text for `dsec status`: why an upgrade was not done
+ *   EXITED     what RUN gave; value: the status as waitpid(2) tells it
  *
  * Which files: the configuration itself (the keeper knows its path from its own command line); any
- * path that stands in the configuration's present text as a whole JSON string, as it is or relative
- * to the configuration's folder; and, when "profile" stands there as a string, the shared files of
- * AWS ($AWS_SHARED_CREDENTIALS_FILE, $AWS_CONFIG_FILE, else those in ~/.aws). Only regular files.
- * Which sockets: one that stands there as "unix:PATH", or the default one.
- * Which commands: one that stands there as a whole JSON string, or in one of those shared files as
- * the rest of a line. "As a JSON string" is as jansson's json_dumps() writes it: a path with
- * escapes that were not necessary is not found.
+ * path that stands in the configuration's present text as the value of a member that names a file
+ * ("policy_file" and so on), as it is or relative to the configuration's folder; and, when
+ * "profile" stands there as a string, the shared files of AWS ($AWS_SHARED_CREDENTIALS_FILE,
+ * $AWS_CONFIG_FILE, else those in ~/.aws). Only regular files. Which sockets: one that stands there
+ * as "unix:PATH", or the default one. Which commands: one that stands there as the value of
+ * "command", or in one of those shared files as the rest of a line. Values are looked for as
+ * jansson's json_dumps() writes them: one with escapes that were not necessary is not found.
  */
 #ifndef DSEC_FS_DOOR_H
 #define DSEC_FS_DOOR_H
@@ -68,6 +77,7 @@ enum door_kind {
 	DOOR_READY,
 	DOOR_TELL,
 	DOOR_REMOVE,
+	DOOR_NUDGE,
 	DOOR_ANSWER = 32, /* to the question of that id */
 	DOOR_SIGNAL,
 	DOOR_HAND_OVER,
@@ -128,6 +138,7 @@ int door_open(struct door *door, const char *path, enum door_open how, int *ret_
 int door_run(struct door *door, const char *command, int *ret_output_fd);
 int door_remove(struct door *door, const char *socket_path);
 int door_kill(struct door *door, int run);
+int door_nudge(struct door *door, pid_t pid, uint64_t start_time, int number);
 
 void door_ready(struct door *door);
 void door_tell(struct door *door, const char *text);

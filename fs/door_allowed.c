@@ -1,14 +1,15 @@
 /*
  * door_allowed.c: a file or a command is allowed where it is written in the configuration.
  *
- * The keeper does not parse the configuration: it looks for the text in quotes. So it is at the
- * mercy of nothing that stands there, and whoever can write there may name what they like anyway. A
- * worker that has gone astray can ask for what the configuration names as a string, and for nothing
- * else.
+ * The keeper does not parse the configuration: it looks for the text in quotes, behind the name of
+ * a member that has such a value. So it is at the mercy of nothing that stands there, and whoever
+ * can write there may name what they like anyway. A worker that has gone astray can ask for what
+ * the configuration names as a file or a command, and for nothing else.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,14 +101,64 @@ static bool has_string(const struct text *text, const char *string)
 	return text->bytes && memmem(text->bytes, text->n, wanted, strlen(wanted));
 }
 
+/* The members whose values are files, and commands: what else stands in the configuration, a static
+ * secret above all, may look like one. */
+static const char *const file_members[] = {
+	"secret_access_key_file",
+	"policy_file",
+	"ca_file",
+	"shared_credentials_file",
+	"config_file",
+	"tls_certificate",
+	"tls_key",
+	"file",
+	NULL,
+};
+static const char *const command_members[] = {"command", NULL};
+
+/* Does the text before `at` end with "NAME": for one of these names? */
+static bool is_member_at(const struct text *text, const char *at, const char *const *names)
+{
+	const char *const begin = text->bytes;
+
+	while (at > begin && strchr(" \t\r\n", at[-1]))
+		at--;
+	if (at == begin || *--at != ':')
+		return false;
+	while (at > begin && strchr(" \t\r\n", at[-1]))
+		at--;
+	for (; *names; names++) {
+		size_t n = strlen(*names);
+
+		if ((size_t)(at - begin) >= n + 2 && at[-1] == '"' && at[-2 - (ssize_t)n] == '"' &&
+		    memcmp(at - 1 - n, *names, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Is the string the value of one of these members? */
+static bool has_member(const struct text *text, const char *const *names, const char *string)
+{
+	_cleanup_free_ char *wanted = json_string(string);
+	size_t n = strlen(wanted);
+	const char *at = text->bytes, *end = text->bytes + text->n;
+
+	for (; at && (at = memmem(at, (size_t)(end - at), wanted, n)); at++)
+		if (is_member_at(text, at, names))
+			return true;
+	return false;
+}
+
 /* The path as it is, or as it is from the configuration's folder. */
 static bool names_path(const struct text *text, const char *config_file, const char *path)
 {
 	const char *slash = strrchr(config_file, '/');
 	size_t folder = slash ? (size_t)(slash - config_file) + 1 : 0;
 
-	return has_string(text, path) || (folder > 0 && strncmp(path, config_file, folder) == 0 &&
-					  path[folder] && has_string(text, path + folder));
+	return has_member(text, file_members, path) ||
+	       (folder > 0 && strncmp(path, config_file, folder) == 0 && path[folder] &&
+		has_member(text, file_members, path + folder));
 }
 
 /* AWS's shared files. */
@@ -243,11 +294,25 @@ bool door_socket_allowed(const char *config_file, const char *path)
 	return path[0] == '/' && has_string(&text, string);
 }
 
+bool door_signal_allowed(const char *config_file, int number)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} signals[] = {{"HUP", SIGHUP}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}};
+	_cleanup_text_ struct text text = read_text(config_file, CATALOG_FILE_SIZE_MAX);
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (signals[i].number == number)
+			return has_string(&text, "on_rotate") && has_string(&text, signals[i].name);
+	return false;
+}
+
 bool door_command_allowed(const char *config_file, const char *command)
 {
 	_cleanup_text_ struct text text = read_text(config_file, CATALOG_FILE_SIZE_MAX);
 
-	if (has_string(&text, command))
+	if (has_member(&text, command_members, command))
 		return true;
 	if (!has_string(&text, "profile"))
 		return false;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -111,6 +112,32 @@ static int open_file(const struct door_keeper *door, const char *path, int how)
 		return -error;
 	}
 	return fd;
+}
+
+/* NUDGE. */
+
+static int nudge(const struct door_keeper *door, const struct door_message *message)
+{
+	const char *start = door_text(message);
+	struct door_who who;
+	int pidfd;
+
+	if (!start || message->number <= 0)
+		return -EBADMSG;
+	if (!door_signal_allowed(door->rights.config_file, message->value)) {
+		complain(door, "the worker has asked for signal %d, which is not configured",
+			 message->value);
+		return -EPERM;
+	}
+	int r = door_find_out(message->number, &who, &pidfd);
+	if (r < 0)
+		return r;
+	if (who.start_time != strtoull(start, NULL, 10))
+		r = -ESRCH;
+	else if (syscall(SYS_pidfd_send_signal, pidfd, message->value, NULL, 0) < 0)
+		r = -errno;
+	close(pidfd);
+	return r;
 }
 
 /* RUN: nothing to read, errors thrown away, a process group of its own. */
@@ -324,6 +351,9 @@ static void take(struct door_keeper *door, const struct door_message *message)
 		break;
 	case DOOR_KILL:
 		answer(door, message, kill_run(door, message->number), NULL, -1);
+		break;
+	case DOOR_NUDGE:
+		answer(door, message, nudge(door, message), NULL, -1);
 		break;
 	case DOOR_READY:
 		rights->ready(rights->arg);

@@ -14,6 +14,7 @@
 bool door_file_allowed(const char *config_file, const char *path);
 bool door_socket_allowed(const char *config_file, const char *path);
 bool door_command_allowed(const char *config_file, const char *command);
+bool door_signal_allowed(const char *config_file, int number);
 
 /* 0, a pidfd in *ret_pidfd; -ESRCH. */
 int door_find_out(pid_t pid, struct door_who *ret, int *ret_pidfd);

@@ -71,6 +71,11 @@ struct fs_options {
 	const char *state_folder; /* FS_ATTRIBUTE_STATE */
 	const char *config_file;  /* FS_ATTRIBUTE_CONFIG */
 	enum fs_first_open first_open;
+	/* A caller has opened so many files of that lease: the first time at once, further ones
+	 * some time, at the latest within fs_stop. For the engine's thread; may be NULL. */
+	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,
+		       uint64_t count);
+	void *opened_arg;
 	/* What outlives this process; NULL: nothing does. It outlives the fs. */
 	struct shared *shared;
 	pid_t keeper_pid;    /* FS_ATTRIBUTE_PID; 0: this process */
@@ -108,6 +113,13 @@ void fs_due(struct fs *fs, const struct lease *lease);
 
 /* Names mean what this catalog says from now on. It is the one that the engine has: engine_reload
  * and fs_reload are called with no fs_dispatch between them. */
+/* The engine's observer calls this for a lease that is replaced: who waits for a file of it in
+ * poll(2) is woken. */
+void fs_rotated(struct fs *fs, const struct lease *lease);
+
+/* The process that a holder of leases is; false: it is none, or has ended. */
+bool fs_process(const struct fs *fs, lease_holder holder, pid_t *ret_pid, uint64_t *ret_start);
+
 void fs_reload(struct fs *fs, struct catalog *catalog);
 
 /* The kernel has ended the connection: somebody unmounted it. Known after an fs_dispatch. */

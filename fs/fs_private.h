@@ -24,6 +24,8 @@
 #include <stdint.h>
 
 #include "fs/access.h"
+#include "fs/announce.h"
+#include "fs/callers.h"
 #include "fs/fs.h"
 #include "fs/holders.h"
 #include "fs/message.h"
@@ -54,10 +56,13 @@ struct files {
 	int epoll_fd; /* the session's descriptor and the inbox's */
 	struct shared *shared;
 	int fuse_fd;         /* the session's */
+	int announce_fd;     /* for announce_deleted; -1: none */
 	struct queue inbox;  /* from the engine's thread */
 	struct queue outbox; /* to it */
 	const struct clock *clock;
 	struct nodes nodes;
+	struct callers callers;
+	_Atomic uint64_t n_cached; /* opens that needed no answer of the engine */
 	struct holders holders;
 	enum fs_first_open first_open;
 	bool probing; /* .dsec/.probe is there */
@@ -87,9 +92,9 @@ struct kept {
 	struct list link; /* in files->questions or node->waiters */
 	struct files *files;
 	fuse_req_t req;
-	uid_t uid;
-	struct node *node; /* OPEN */
-	uint64_t question; /* LOOKUP */
+	struct lease_caller caller; /* OPEN: with a reference to who it is */
+	struct node *node;          /* OPEN */
+	uint64_t question;          /* LOOKUP */
 	struct origin origin;
 	int slot; /* in shared->kept; -1: it had no room */
 };
@@ -180,6 +185,15 @@ void fresh_look_up(struct files *files, fuse_req_t req, const struct node *folde
 int fresh_may_open(const struct files *files, struct node *node, uid_t uid, struct viewer *ret);
 /* Nobody has it open any more, or ever will: its leases end. */
 void fresh_end(struct files *files, struct node *node, const char *how);
+
+/* poll.c */
+
+void files_poll(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info,
+		struct fuse_pollhandle *handle);
+void poll_wake(struct files *files, struct node *node); /* who waits for it looks again */
+void poll_wake_all(struct files *files);                /* and whom an earlier process knew */
+void poll_released(struct node *node, uint64_t fh);
+void poll_notify(int fuse_fd, uint64_t kh); /* for the engine's thread */
 
 /* report.c */
 

@@ -81,10 +81,43 @@ uint64_t handles_open(struct handles *handles, uint64_t node, uint64_t unique, b
 		if (!handle)
 			return NO_ROOM;
 		handle->unique = unique;
+		atomic_store(&handle->waiting, 0);
 		handle->serial++;
 		atomic_store_explicit(&handle->node, node, memory_order_release);
 	}
 	return fh_of(handles, handle);
+}
+
+static struct shared_handle *find(const struct handles *handles, uint64_t fh)
+{
+	uint32_t place = (uint32_t)fh, serial = (uint32_t)(fh >> 32);
+	struct shared_handle *handle;
+
+	if (serial == 0 || place >= used(handles))
+		return NULL;
+	handle = &handles->shared->handles[place];
+	return handle->serial == serial && atomic_load(&handle->node) != 0 ? handle : NULL;
+}
+
+void handles_watch(struct handles *handles, uint64_t fh, uint64_t kh)
+{
+	struct shared_handle *handle = find(handles, fh);
+
+	if (handle)
+		atomic_store(&handle->waiting, kh);
+}
+
+void handles_watched(struct handles *handles, void (*each)(void *arg, uint64_t kh), void *arg)
+{
+	for (uint32_t i = 0; i < used(handles); i++) {
+		struct shared_handle *handle = &handles->shared->handles[i];
+		uint64_t kh = atomic_load(&handle->waiting);
+
+		if (kh != 0 && atomic_load(&handle->node) != 0)
+			each(arg, kh);
+		if (kh != 0)
+			atomic_store(&handle->waiting, 0);
+	}
 }
 
 bool handles_release(struct handles *handles, uint64_t fh)

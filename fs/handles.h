@@ -30,6 +30,12 @@ void handles_finish(struct handles *handles);
  * is one that many have, and which the next process does not know. */
 uint64_t handles_open(struct handles *handles, uint64_t node, uint64_t unique, bool *known);
 
+/* The kernel's number of one who waits for the file; 0: nobody does. */
+void handles_watch(struct handles *handles, uint64_t fh, uint64_t kh);
+
+/* Calls for each who waits, and forgets them. */
+void handles_watched(struct handles *handles, void (*each)(void *arg, uint64_t kh), void *arg);
+
 /* True: it was open, and is no more. */
 bool handles_release(struct handles *handles, uint64_t fh);
 

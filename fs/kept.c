@@ -97,7 +97,6 @@ struct kept *kept_new(struct files *files, fuse_req_t req)
 	struct kept *kept = alloc_zeroed(1, sizeof(*kept));
 	kept->files = files;
 	kept->req = req;
-	kept->uid = fuse_req_ctx(req)->uid;
 	kept->origin = files->origin;
 	kept->slot = take_slot(files);
 	list_init(&kept->link);
@@ -112,5 +111,6 @@ void kept_free(struct kept *kept)
 	kept->files->answered_slot = kept->slot;
 	list_remove(&kept->link);
 	kept->files->n_kept--;
+	who_unref(kept->caller.who);
 	free(kept);
 }

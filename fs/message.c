@@ -18,6 +18,7 @@ void message_free(struct message *message)
 	for (size_t i = 0; i < message->n_leases; i++)
 		lease_unref(message->leases[i]);
 	tree_unref(message->tree);
+	who_unref(message->caller.who);
 	free(message->text);
 	free(message);
 }

@@ -28,6 +28,8 @@ enum message_kind {
 	MESSAGE_DISCARD,    /* nothing but what it holds is to be freed */
 	MESSAGE_ENDED,      /* the kernel has ended the connection */
 	MESSAGE_HELD,       /* leases[0]: somebody holds it */
+	MESSAGE_WAKE,       /* question: the kernel's number of who waits for a file */
+	MESSAGE_READ,       /* leases[0], caller, count: so many files of it were opened */
 	MESSAGE_WATCH,   /* holders[0]: → HOLDER_ENDED when it ends: watched, namespace, text */
 	MESSAGE_REFUSED, /* a reader was refused an entry: tree, entry, caller; text: why */
 	MESSAGE_LET_GO,  /* holders[0]: it has ended; text: how */
@@ -35,6 +37,7 @@ enum message_kind {
 	MESSAGE_ACQUIRED,     /* acquire, node; leases or error */
 	MESSAGE_LEASE,        /* event, leases[0] */
 	MESSAGE_HOLDER_ENDED, /* holders[0] */
+	MESSAGE_ROTATED,      /* leases[0]: who reads again is given another */
 	MESSAGE_DUE,          /* → HELD, or nothing: leases[0] */
 	MESSAGE_TREE,         /* tree: the current one from now on */
 	MESSAGE_CHOSEN,       /* first_open */
@@ -54,7 +57,8 @@ struct message {
 	const struct entry *entry; /* in it */
 	int64_t ttl_ms;
 	lease_holder holders[SCOPES]; /* as struct acquire has them */
-	struct lease_caller caller;
+	struct lease_caller caller;   /* with a reference to who it is */
+	uint64_t count;
 	struct caller watched; /* the process, or one of the container's */
 	uint64_t namespace;    /* 0, or the mount namespace that is the container */
 	bool unified;          /* text: a cgroup's folder, in the unified hierarchy */

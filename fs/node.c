@@ -145,7 +145,11 @@ struct node *node_new(struct nodes *nodes, uint64_t id, enum node_kind kind,
 	if (entry)
 		show_entry(node);
 	list_init(&node->waiters);
+	list_init(&node->watchers);
 	list_init(&node->in_nodes);
+	list_init(&node->in_folders);
+	if (kind == NODE_FOLDER)
+		list_append(&nodes->folders, &node->in_folders);
 	list_init(&node->in_variants);
 	list_append(&nodes->all, &node->in_nodes);
 	table_insert(&nodes->by_id, &node->by_id, table_hash(&nodes->by_id, &id, sizeof(id)));
@@ -160,6 +164,7 @@ void nodes_init(struct nodes *nodes, struct shared *shared, struct tree *tree, s
 		.outbox = outbox,
 	};
 	list_init(&nodes->all);
+	list_init(&nodes->folders);
 	list_init(&nodes->variants);
 	table_init(&nodes->by_id, shared->seed);
 	table_init(&nodes->by_key, shared->seed);
@@ -191,10 +196,13 @@ static void discard_tree(struct nodes *nodes, struct tree *tree)
 
 static void node_free(struct nodes *nodes, struct node *node)
 {
+	if (nodes->retired && !list_empty(&node->watchers))
+		nodes->retired(nodes->arg, node);
 	leave_key(nodes, node);
 	records_erase(&nodes->records, node->record);
 	table_remove(&nodes->by_id, &node->by_id);
 	list_remove(&node->in_nodes);
+	list_remove(&node->in_folders);
 	if (!list_empty(&node->in_variants))
 		nodes->n_variants--;
 	list_remove(&node->in_variants);
@@ -277,6 +285,11 @@ static void write_bindings(const struct node *node, struct record_binding *to)
 	}
 }
 
+static uint32_t text_size(const struct node *node)
+{
+	return node->text && node->size <= RECORDS_TEXT_MAX ? (uint32_t)node->size : 0;
+}
+
 void node_write(struct nodes *nodes, struct node *node)
 {
 	struct record_binding bindings[CATALOG_DYNAMICS_MAX] = {0};
@@ -297,13 +310,14 @@ void node_write(struct nodes *nodes, struct node *node)
 		.content = node->content,
 		.n_bindings = (uint32_t)node->n_bindings,
 		.name_n = node->name ? (uint32_t)strlen(node->name) : 0,
+		.text_n = text_size(node),
 		.fresh = node->fresh,
 		.opener = node->opener,
 	};
 
 	write_bindings(node, bindings);
 	node->record = records_write(&nodes->records, node->record, node->id, &record, bindings,
-				     node->name);
+				     node->name, node->text);
 }
 
 /* The count that the next process finds is never less than the kernel's: it is raised before the
@@ -464,6 +478,8 @@ void node_retire(struct nodes *nodes, struct node *node)
 	leave_key(nodes, node);
 	node->stale = true;
 	records_set_stale(&nodes->records, node->record);
+	if (nodes->retired)
+		nodes->retired(nodes->arg, node);
 	node_settle(nodes, node);
 }
 
@@ -493,6 +509,16 @@ bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at)
 			return true;
 	}
 	return false;
+}
+
+void nodes_of_lease(struct nodes *nodes, const char *lease_id,
+		    void (*each)(void *arg, struct node *node), void *arg)
+{
+	const struct held *held = leases_find(&nodes->leases, lease_id);
+
+	if (held)
+		list_each (at, &held->bindings)
+			each(arg, container_of(at, struct binding, in_held)->owner);
 }
 
 void nodes_end_lease(struct nodes *nodes, const char *lease_id)

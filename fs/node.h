@@ -51,6 +51,7 @@ struct node {
 	struct table_node by_id, by_key;
 	bool keyed; /* found by its key */
 	struct list in_nodes;
+	struct list in_folders; /* FOLDER */
 
 	/* Its name leads to another node now, or to none: only who has it open reads it. */
 	bool stale;
@@ -89,12 +90,14 @@ struct node {
 	record_at record;      /* as the next process finds it; 0: none */
 	uint64_t stored;       /* UNLEASED: as many bytes may lie in its page cache already */
 	struct list waiters;   /* UNLEASED: kept OPENs */
+	struct list watchers;  /* who waits in poll(2) (poll.c) */
+	bool replaced;         /* LEASED: who reads its name again is given another lease */
 	uint64_t acquire;      /* the acquire that they wait for; 0: none */
 };
 
 struct nodes {
 	struct table by_id, by_key;
-	struct list all;
+	struct list all, folders;
 	struct list variants; /* folders of made-up names, the one longest not looked up first */
 	size_t n_variants;
 	struct shared *shared;
@@ -103,6 +106,9 @@ struct nodes {
 	struct leases leases;
 	struct tree *tree;    /* the current one; a reference */
 	struct queue *outbox; /* to the engine's thread */
+	/* A node's name leads elsewhere from now on, or it is freed. May be NULL. */
+	void (*retired)(void *arg, struct node *node);
+	void *arg;
 };
 
 /* Takes over the reference to the tree. The shared memory stays the caller's. Where an earlier
@@ -170,6 +176,10 @@ bool nodes_open(const struct nodes *nodes, const char *lease_id);
 
 /* Does somebody hold that lease? */
 bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at);
+
+/* Calls for each node that is bound to the lease. */
+void nodes_of_lease(struct nodes *nodes, const char *lease_id,
+		    void (*each)(void *arg, struct node *node), void *arg);
 
 /* A lease has ended: the nodes that hold it are stale. */
 void nodes_end_lease(struct nodes *nodes, const char *lease_id);

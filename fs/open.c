@@ -48,8 +48,21 @@ static void reply_open(struct files *files, fuse_req_t req, struct node *node,
 		let_go(files, node);
 }
 
-static void open_leased(struct files *files, fuse_req_t req, struct node *node, uid_t uid,
-			const struct origin *origin)
+/* Who asks, with a reference to what it is just now: the request is unanswered. */
+static struct lease_caller look_at_caller(struct files *files, fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return (struct lease_caller){
+		.uid = ctx->uid,
+		.gid = ctx->gid,
+		.pid = ctx->pid,
+		.who = callers_look(&files->callers, ctx->pid),
+	};
+}
+
+static void open_leased(struct files *files, fuse_req_t req, struct node *node,
+			const struct lease_caller *caller, const struct origin *origin)
 {
 	if (node->fresh) { /* no other read comes from its leases */
 		reply_open(files, req, node, origin);
@@ -58,8 +71,10 @@ static void open_leased(struct files *files, fuse_req_t req, struct node *node, 
 
 	int64_t now_at = files->clock->boottime_at(files->clock);
 
-	for (size_t i = 0; i < node->n_bindings; i++)
-		leases_remember(&files->nodes.leases, &node->bindings[i], uid, now_at);
+	for (size_t i = 0; i < node->n_bindings; i++) {
+		leases_remember(&files->nodes.leases, &node->bindings[i], caller->uid, now_at);
+		callers_opened(&files->callers, node->bindings[i].lease, caller);
+	}
 	reply_open(files, req, node, origin);
 }
 
@@ -67,14 +82,13 @@ static void open_leased(struct files *files, fuse_req_t req, struct node *node, 
 static void refuse(struct files *files, fuse_req_t req, const struct node *node, int error,
 		   const char *reason)
 {
-	const struct fuse_ctx *caller = fuse_req_ctx(req);
 	struct message *message = message_new(MESSAGE_REFUSED, 0);
 
 	message->tree = tree_ref(node->tree ? node->tree : files->nodes.tree);
 	message->entry = node->entry;
 	message->error = error;
 	message->text = alloc_copy(reason);
-	message->caller = (struct lease_caller){caller->uid, caller->gid, caller->pid};
+	message->caller = look_at_caller(files, req);
 	message_send(&files->outbox, message);
 	fuse_reply_err(req, error);
 }
@@ -106,7 +120,7 @@ static void interrupted(fuse_req_t req, void *data)
 	node_settle(&files->nodes, node);
 }
 
-static void ask_engine(struct files *files, struct node *node, const struct fuse_ctx *caller,
+static void ask_engine(struct files *files, struct node *node, const struct lease_caller *caller,
 		       const struct viewer *viewer)
 {
 	struct message *message = message_new(MESSAGE_ACQUIRE, 0);
@@ -118,11 +132,8 @@ static void ask_engine(struct files *files, struct node *node, const struct fuse
 	message->entry = node->entry;
 	message->ttl_ms = node->ttl_ms;
 	memcpy(message->holders, viewer->holders, sizeof(message->holders));
-	message->caller = (struct lease_caller){
-		.uid = caller->uid,
-		.gid = caller->gid,
-		.pid = caller->pid,
-	};
+	message->caller = *caller;
+	who_ref(message->caller.who);
 	message_send(&files->outbox, message);
 }
 
@@ -140,9 +151,10 @@ static void keep_open(struct files *files, fuse_req_t req, struct node *node, st
 	if (!kept)
 		return;
 	kept->node = node;
+	kept->caller = look_at_caller(files, req);
 	list_append(&node->waiters, &kept->link);
 	if (node->acquire == 0)
-		ask_engine(files, node, caller, viewer);
+		ask_engine(files, node, &kept->caller, viewer);
 	/* Last: it calls back at once when the interrupt came first. */
 	fuse_req_interrupt_func(req, interrupted, kept);
 }
@@ -210,11 +222,13 @@ static void open_all(struct files *files, struct node *node)
 	list_each (at, &waiters) {
 		struct kept *kept = container_of(at, struct kept, link);
 		fuse_req_t req = kept->req;
-		uid_t uid = kept->uid;
+		struct lease_caller caller = kept->caller;
 		struct origin origin = kept->origin;
 
+		who_ref(caller.who);
 		kept_free(kept);
-		open_leased(files, req, node, uid, &origin);
+		open_leased(files, req, node, &caller, &origin);
+		who_unref(caller.who);
 	}
 	let_go(files, node);
 }
@@ -267,13 +281,15 @@ static bool store(struct files *files, struct node *node)
 }
 
 /* What comes with the first OPEN's answer costs no READ. If it fails, a READ it is. */
-static void open_ready(struct files *files, fuse_req_t req, struct node *node, uid_t uid,
-		       const struct origin *origin)
+static void open_cached(struct files *files, fuse_req_t req, struct node *node)
 {
-	if (node->kind == NODE_LEASED && !node->was_open &&
-	    files->first_open == FS_FIRST_OPEN_STORE)
+	struct lease_caller caller = look_at_caller(files, req);
+
+	if (!node->was_open && files->first_open == FS_FIRST_OPEN_STORE)
 		store(files, node);
-	open_leased(files, req, node, uid, origin);
+	files->n_cached++;
+	open_leased(files, req, node, &caller, &files->origin);
+	who_unref(caller.who);
 }
 
 /* The answer's leases in the order of the entry's bits: the answer may be to a question that was
@@ -418,7 +434,6 @@ static bool may_open(struct files *files, fuse_req_t req, struct node *node, str
 void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 {
 	struct files *files = files_of(req);
-	uid_t uid = fuse_req_ctx(req)->uid;
 	struct node *node = node_of(req, id); /* NULL: the request is gone */
 	struct viewer viewer;
 
@@ -438,8 +453,10 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		open_report(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
 		open_empty(files, req, node, &viewer, info->flags);
+	else if (node->kind == NODE_LEASED)
+		open_cached(files, req, node);
 	else
-		open_ready(files, req, node, uid, &files->origin);
+		reply_open(files, req, node, &files->origin);
 }
 
 static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size, off_t offset)
@@ -514,6 +531,8 @@ void files_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 	bool was_open = handles_release(&files->nodes.handles, info->fh);
 
 	fuse_reply_err(req, 0);
+	if (node)
+		poll_released(node, info->fh);
 	if (node && node->opens > 0 && was_open)
 		let_go(files, node);
 }

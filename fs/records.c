@@ -8,7 +8,7 @@
 #define NAME_MAX_BYTES (sizeof(((struct record_found *)NULL)->name) - 1)
 #define RECORD_MAX                                                                                 \
 	(sizeof(struct record) + CATALOG_DYNAMICS_MAX * sizeof(struct record_binding) +            \
-	 NAME_MAX_BYTES)
+	 NAME_MAX_BYTES + RECORDS_TEXT_MAX)
 
 /* Cells. */
 
@@ -55,7 +55,7 @@ void records_erase(struct records *records, record_at at)
 /* Writing. */
 
 static size_t compose(unsigned char *to, const struct record *record,
-		      const struct record_binding *bindings, const char *name)
+		      const struct record_binding *bindings, const char *name, const char *text)
 {
 	size_t n = sizeof(*record), bindings_n = record->n_bindings * sizeof(*bindings);
 
@@ -65,7 +65,10 @@ static size_t compose(unsigned char *to, const struct record *record,
 	n += bindings_n;
 	if (record->name_n > 0)
 		memcpy(to + n, name, record->name_n);
-	return n + record->name_n;
+	n += record->name_n;
+	if (record->text_n > 0)
+		memcpy(to + n, text, record->text_n);
+	return n + record->text_n;
 }
 
 /* From the last part to the first, so that each cell knows the next. */
@@ -94,14 +97,15 @@ static record_at write_cells(struct records *records, const unsigned char *bytes
 
 record_at records_write(struct records *records, record_at old, uint64_t node,
 			const struct record *record, const struct record_binding *bindings,
-			const char *name)
+			const char *name, const char *text)
 {
 	unsigned char bytes[RECORD_MAX];
 	struct shared *shared = records->shared;
 	record_at at = 0;
 
-	if (record->n_bindings <= CATALOG_DYNAMICS_MAX && record->name_n <= NAME_MAX_BYTES)
-		at = write_cells(records, bytes, compose(bytes, record, bindings, name));
+	if (record->n_bindings <= CATALOG_DYNAMICS_MAX && record->name_n <= NAME_MAX_BYTES &&
+	    record->text_n <= RECORDS_TEXT_MAX)
+		at = write_cells(records, bytes, compose(bytes, record, bindings, name, text));
 	if (at) {
 		struct shared_cell *cell = records_cell(records, at);
 		const struct shared_cell *before = old ? records_cell(records, old) : NULL;
@@ -157,11 +161,14 @@ static bool read_record(struct records *records, record_at at, struct record_fou
 	memcpy(&ret->record, bytes, sizeof(ret->record));
 	bindings_n = ret->record.n_bindings * sizeof(ret->bindings[0]);
 	if (ret->record.n_bindings > CATALOG_DYNAMICS_MAX || ret->record.name_n > NAME_MAX_BYTES ||
-	    n != sizeof(ret->record) + bindings_n + ret->record.name_n)
+	    ret->record.text_n > RECORDS_TEXT_MAX ||
+	    n != sizeof(ret->record) + bindings_n + ret->record.name_n + ret->record.text_n)
 		return false;
 	memcpy(ret->bindings, bytes + sizeof(ret->record), bindings_n);
 	memcpy(ret->name, bytes + sizeof(ret->record) + bindings_n, ret->record.name_n);
 	ret->name[ret->record.name_n] = '\0';
+	memcpy(ret->text, bytes + n - ret->record.text_n, ret->record.text_n);
+	ret->text[ret->record.text_n] = '\0';
 	ret->node = atomic_load(&cell->node);
 	ret->at = at;
 	ret->lookups = atomic_load(&cell->lookups);

@@ -39,8 +39,13 @@ struct record {
 	uint64_t content; /* a digest of the bytes */
 	uint32_t n_bindings;
 	uint32_t name_n; /* 0: none */
+	uint32_t text_n; /* of a report; 0: none */
 	uint32_t fresh, opener;
 };
+
+/* The longest text that is kept: a .status of some fifty leases. Who was about to open a longer one
+ * when its process died looks it up once more. */
+#define RECORDS_TEXT_MAX (32u * 1024)
 
 /* Of a node: 0, or 1 + the place of the record's first cell. */
 typedef uint32_t record_at;
@@ -60,6 +65,7 @@ struct record_found {
 	struct record record;
 	struct record_binding bindings[CATALOG_DYNAMICS_MAX];
 	char name[256];
+	char text[RECORDS_TEXT_MAX + 1];
 	uint64_t lookups, stored;
 	bool stale;
 };
@@ -74,7 +80,7 @@ void records_finish(struct records *records);
  * 0 where there is no room, which costs the node its life at the next process. */
 record_at records_write(struct records *records, record_at old, uint64_t node,
 			const struct record *record, const struct record_binding *bindings,
-			const char *name);
+			const char *name, const char *text);
 void records_erase(struct records *records, record_at at); /* 0 is no record */
 
 static inline struct shared_cell *records_cell(const struct records *records, record_at at)

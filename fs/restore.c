@@ -141,7 +141,8 @@ static bool same(struct nodes *nodes, struct node *node, const struct record_fou
 		return leases_for_it(entry, record);
 	case NODE_LEASED:
 		return leases_for_it(entry, record) && bind(nodes, node, found);
-	case NODE_REPORT: /* its text was in its page cache, or nowhere */
+	case NODE_REPORT: /* a long text was in its page cache, or nowhere */
+		return entry_is_report(entry) && record->text_n == record->size && node->text;
 	case NODE_PROBE:
 		return false;
 	}
@@ -159,6 +160,7 @@ static void enter_key(struct nodes *nodes, struct node *node)
 		.ttl_ms = node->ttl_ms,
 		.holder = node->holder,
 		.leases = leases,
+		.text = node->text,
 	};
 
 	for (size_t i = 0; i < node->n_bindings; i++)
@@ -200,6 +202,7 @@ static void restore(void *arg, const struct record_found *found)
 	node->fresh = record->fresh;
 	node->opener = record->opener;
 	node->name = record->name_n > 0 ? alloc_copy(found->name) : NULL;
+	node->text = record->text_n > 0 ? alloc_copy(found->text) : NULL;
 	if (entry && !found->stale && same(nodes, node, found)) {
 		node->size = record->size;
 		node->time_ms = record->time_ms;

@@ -26,6 +26,27 @@
 /* Requests in a row before messages are looked at again. */
 #define REQUESTS_A_TURN 64
 
+/* Watchers of its names hear of it: it has one in each folder of its config that is known. */
+static void announce(const struct files *files, const struct node *node)
+{
+	if (!node->entry || node->lookups == 0)
+		return;
+	list_each (at, &files->nodes.folders) {
+		const struct node *folder = container_of(at, struct node, in_folders);
+
+		if (folder->entry && folder->entry->ino == node->entry->parent->ino)
+			announce_deleted(files->announce_fd, folder->id, node->id,
+					 node->entry->name);
+	}
+}
+
+static void retired(void *arg, struct node *node)
+{
+	if (node->kind == NODE_STATIC)
+		announce(arg, node);
+	poll_wake(arg, node);
+}
+
 void files_init(struct files *files, const struct fs_options *options, struct tree *tree)
 {
 	files->clock = options->clock;
@@ -44,13 +65,17 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 	files->held = shared_resumed(files->shared);
 	files->replayed_slot = files->answered_slot = -1;
 	list_init(&files->questions);
+	callers_init(&files->callers, options->clock, &files->outbox);
 	kept_begin(files);
 	nodes_init(&files->nodes, files->shared, tree, &files->outbox);
+	files->nodes.retired = retired;
+	files->nodes.arg = files;
 	holders_init(&files->holders, files->shared, &files->outbox);
 }
 
 void files_finish(struct files *files)
 {
+	callers_finish(&files->callers);
 	nodes_finish(&files->nodes);
 	holders_finish(&files->holders);
 	kept_finish(files);
@@ -83,6 +108,7 @@ static const struct fuse_lowlevel_ops serving = {
 	.read = files_read,
 	.release = files_release,
 	.opendir = files_opendir,
+	.poll = files_poll,
 	.readdir = files_readdir,
 	.statfs = files_statfs,
 	.getxattr = files_getxattr,
@@ -151,6 +177,7 @@ static void stop(struct files *files)
 			open_fail(files, node, ENOTCONN);
 	}
 	report_fail(files, ENOTCONN);
+	callers_finish(&files->callers);
 	files->stopping = true;
 }
 
@@ -162,6 +189,15 @@ static void lease_changed(struct files *files, const struct message *message)
 		leases_active(&files->nodes.leases, lease);
 	else
 		nodes_end_lease(&files->nodes, lease->id);
+	if (message->event == LEASE_ENDED)
+		callers_end_lease(&files->callers, lease->id);
+}
+
+static void replaced(void *arg, struct node *node)
+{
+	node->replaced = true;
+	announce(arg, node);
+	poll_wake(arg, node);
 }
 
 /* Leases whose holder an earlier process knew, and which nobody is any more: nobody is ever given
@@ -236,6 +272,9 @@ void files_take(struct files *files, struct message *message)
 		message->kind = MESSAGE_HELD;
 		message_send(&files->outbox, message);
 		return;
+	case MESSAGE_ROTATED:
+		nodes_of_lease(&files->nodes, message->leases[0]->id, replaced, files);
+		break;
 	case MESSAGE_HOLDER_ENDED:
 		holders_ended(&files->holders, message->holders[0]);
 		break;
@@ -257,6 +296,7 @@ void files_take(struct files *files, struct message *message)
 		holders_restore(&files->holders);
 		nodes_restore(&files->nodes);
 		end_orphans(files);
+		poll_wake_all(files);
 		files_replay(files);
 		files->held = false;
 		break;

@@ -23,7 +23,7 @@
 #include "lease/error.h"
 #include "lease/ledger.h"
 
-#define SHARED_LAYOUT 1
+#define SHARED_LAYOUT 2
 
 /* What one read of /dev/fuse may bring. The kernel wants room for SHARED_WRITE_MAX, which INIT
  * tells it, though nothing is ever written: it is the longest READ, too. */
@@ -54,8 +54,9 @@ struct shared_kept {
 /* An open file. Its fh is the place here and the serial number, so that a RELEASE that is handled
  * twice, by a process that died of it and by the next, closes nothing else. */
 struct shared_handle {
-	_Atomic(uint64_t) node; /* 0: free */
-	uint64_t unique;        /* of the OPEN */
+	_Atomic(uint64_t) node;    /* 0: free */
+	uint64_t unique;           /* of the OPEN */
+	_Atomic(uint64_t) waiting; /* the kernel's number of who waits for it; 0: nobody */
 	uint32_t serial;
 };
 

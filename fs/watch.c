@@ -282,6 +282,19 @@ void watch_tell(struct watches *watches, watch_told *told, void *arg)
 	}
 }
 
+bool watch_find(const struct watches *watches, lease_holder holder, struct caller *ret)
+{
+	list_each (at, &watches->all) {
+		const struct watch *watch = container_of(at, struct watch, link);
+
+		if (watch->holder == holder) {
+			*ret = watch->caller;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Beginning. */
 
 static struct watch *watch_new(struct watches *watches, lease_holder holder, enum watch_kind kind)

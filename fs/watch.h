@@ -38,6 +38,9 @@ typedef void watch_told(void *arg, lease_holder holder);
 void watch_tell(struct watches *watches, watch_told *told, void *arg);
 bool watch_has_ended(const struct watches *watches); /* something is collected */
 
+/* The process that is watched for this holder, until its end is told. */
+bool watch_find(const struct watches *watches, lease_holder holder, struct caller *ret);
+
 /* Begins to watch. What has ended before is collected at once. */
 void watch_process(struct watches *watches, lease_holder holder, const struct caller *caller);
 void watch_cgroup(struct watches *watches, lease_holder holder, const char *folder, bool unified);

@@ -36,6 +36,7 @@ static void request_free(struct request *request)
 {
 	for (size_t i = 0; i < request->n; i++)
 		lease_unref(request->parts[i].lease);
+	who_unref(request->caller.who);
 	free(request);
 }
 
@@ -76,6 +77,8 @@ static void request_succeed(struct request *request)
 		warm |= part->warm;
 		if ((part->waited || part->warm) && observer->handed_out)
 			observer->handed_out(observer->arg, part->lease, &request->caller);
+		if (!part->waited && observer->reused)
+			observer->reused(observer->arg, part->lease, &request->caller);
 	}
 	if (waited)
 		request->engine->counters.acquired_made++;
@@ -307,6 +310,7 @@ static struct request *request_new(struct engine *engine, const struct acquire *
 	request->engine = engine;
 	request->deadline.fire = deadline_passed;
 	request->caller = asked->caller;
+	who_ref(request->caller.who);
 	request->exclusive = acquire_exclusive(asked);
 	request->done = done;
 	request->arg = arg;

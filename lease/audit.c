@@ -1,226 +1,284 @@
 #include "lease/audit.h"
 
-#include <errno.h>
-#include <jansson.h>
-#include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <syslog.h>
 
-#include "lease/opener.h"
+#include "lease/alloc.h"
+#include "lease/audit_private.h"
+#include "lease/who.h"
 
-#define TEXT_MAX    1024  /* of each text in a line, made printable; the rest is cut off */
-#define LINE_LENGTH 32768 /* twelve such texts, each character of them escaped, and their names */
+/* Lines. */
 
-struct audit {
-	const struct clock *clock;
-	int fd;
-	bool is_torn; /* the file ends within a line */
-	unsigned long n_lost;
-};
-
-/* A line as it grows. A member that finds no memory makes the line a lost one. */
-struct line {
-	json_t *json;
-	bool is_incomplete;
-};
-
-static const char *const event_names[] = {
-	[LEASE_ACTIVE] = "active",
-	[LEASE_ENDED] = "ended",
-	[LEASE_GONE] = "gone",
-};
-
-static void add(struct line *line, json_t *to, const char *name, json_t *value)
+void audit_add(struct audit_entry *entry, json_t *to, const char *name, json_t *value)
 {
 	if (json_object_set_new(to, name, value) < 0)
-		line->is_incomplete = true;
+		entry->is_incomplete = true;
 }
 
 /* Texts come from AWS, from file names and from whoever asks: in the file they are printable. */
-static void add_text(struct line *line, json_t *to, const char *name, const char *text)
+void audit_add_text(struct audit_entry *entry, json_t *to, const char *name, const char *text)
 {
-	char printable[TEXT_MAX];
+	char printable[AUDIT_TEXT_MAX];
 
 	if (!text || !*text)
 		return;
 	dsec_print_safely(printable, sizeof(printable), text);
-	add(line, to, name, json_string(printable));
+	audit_add(entry, to, name, json_string(printable));
 }
 
-static void add_time(struct line *line, const char *name, int64_t calendar_ms)
+static void add_time(struct audit_entry *entry, json_t *to, const char *name, int64_t calendar_ms)
 {
 	char text[CLOCK_ISO_MAX];
 
 	clock_iso(text, calendar_ms);
-	add_text(line, line->json, name, text);
+	audit_add_text(entry, to, name, text);
 }
 
-static void begin(struct line *line, const struct audit *audit, const char *event)
+void audit_begin(struct audit_entry *entry, const struct audit *audit, const char *event)
 {
-	*line = (struct line){.json = json_object()};
-	add_time(line, "time", audit->clock->calendar_ms(audit->clock));
-	add_text(line, line->json, "event", event);
+	const struct clock *clock = audit->options.clock;
+
+	*entry = (struct audit_entry){.json = json_object()};
+	audit_add(entry, entry->json, "n", json_integer(0)); /* audit_log_write knows which */
+	add_time(entry, entry->json, "time", clock->calendar_ms(clock));
+	audit_add_text(entry, entry->json, "event", event);
 }
 
-static void add_slot(struct line *line, const struct lease_slot *slot)
+bool audit_end(struct audit_entry *entry, struct audit *audit)
 {
-	add_text(line, line->json, "project", slot->project);
-	add_text(line, line->json, "config", slot->config);
-	add_text(line, line->json, "secret", slot->secret);
+	bool written = !entry->is_incomplete && audit_log_write(audit, entry->json);
+
+	json_decref(entry->json);
+	return written;
 }
 
-static void add_lease(struct line *line, const struct lease *lease)
+static void add_slot(struct audit_entry *entry, const char *project, const char *config,
+		     const char *secret)
 {
-	add_slot(line, &lease->slot);
-	add_text(line, line->json, "lease_id", lease->id);
-	add_text(line, line->json, "user", lease->user);
-	add_text(line, line->json, "access_key_id", lease->access_key_id);
-	add_time(line, "expires", lease->expires_ms);
+	audit_add_text(entry, entry->json, "project", project);
+	audit_add_text(entry, entry->json, "config", config);
+	audit_add_text(entry, entry->json, "secret", secret);
 }
 
-static void add_executable(struct line *line, json_t *to, pid_t pid)
+void audit_add_lease(struct audit_entry *entry, const struct lease *lease)
 {
-	char link[32], path[TEXT_MAX];
-
-	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
-	ssize_t n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0)
-		return;
-	path[n] = '\0';
-	add_text(line, to, "executable", path);
+	add_slot(entry, lease->slot.project, lease->slot.config, lease->slot.secret);
+	audit_add_text(entry, entry->json, "lease_id", lease->id);
+	audit_add_text(entry, entry->json, "user", lease->user);
+	audit_add_text(entry, entry->json, "access_key_id", lease->access_key_id);
+	add_time(entry, entry->json, "expires", lease->expires_ms);
 }
 
-/* The path in the unified hierarchy ("0::/…"); on a machine that has none, in the first one. */
-static void add_cgroup(struct line *line, json_t *to, pid_t pid)
+static void add_record(struct audit_entry *entry, const struct journal_record *record)
 {
-	char name[32], row[TEXT_MAX + 64], found[TEXT_MAX + 64] = "";
+	add_slot(entry, record->project, record->config, record->secret);
+	audit_add_text(entry, entry->json, "lease_id", record->lease_id);
+	audit_add_text(entry, entry->json, "user", record->user);
+	audit_add_text(entry, entry->json, "access_key_id", record->access_key_id);
+}
 
-	snprintf(name, sizeof(name), "/proc/%d/cgroup", pid);
-	FILE *file = fopen(name, "re");
-	if (!file)
-		return;
-	while (fgets(row, sizeof(row), file)) {
-		bool unified = strncmp(row, "0::", 3) == 0;
-		const char *controllers = strchr(row, ':');
-		const char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-		if (path && (unified || !*found))
-			snprintf(found, sizeof(found), "%.*s", (int)strcspn(path + 1, "\n"),
-				 path + 1);
-		if (unified)
-			break;
+void audit_add_caller(struct audit_entry *entry, const struct lease_caller *caller)
+{
+	const struct who *who = caller->who;
+	json_t *json = json_object();
+
+	/* Who comes over the network has none. */
+	if (caller->uid != (uid_t)-1)
+		audit_add(entry, json, "uid", json_integer(caller->uid));
+	if (caller->gid != (gid_t)-1)
+		audit_add(entry, json, "gid", json_integer(caller->gid));
+	if (who) {
+		audit_add(entry, json, "pid", json_integer(who->pid));
+		if (who->started_ms != 0)
+			add_time(entry, json, "started", who->started_ms);
+		audit_add_text(entry, json, who->executable ? "executable" : "command",
+			       who->executable ? who->executable : who->command);
+		audit_add_text(entry, json, "cgroup", who->cgroup);
+		audit_add_text(entry, json, "container", who->container);
+	} else if (caller->pid > 0) {
+		audit_add(entry, json, "pid", json_integer(caller->pid));
 	}
-	fclose(file);
-	add_text(line, to, "cgroup", found);
+	audit_add(entry, entry->json, "caller", json);
 }
 
-/* What /proc says now: the caller, whose pid may be a thread's, may be gone by then, or may not
- * let itself be looked at. */
-static void add_caller(struct line *line, const struct lease_caller *caller)
+static void add_error(struct audit_entry *entry, const struct dsec_error *err)
 {
 	json_t *json = json_object();
 
-	add(line, json, "uid", json_integer(caller->uid));
-	add(line, json, "gid", json_integer(caller->gid));
-	if (caller->pid > 0) {
-		add(line, json, "pid", json_integer(caller->pid));
-		add_executable(line, json, caller->pid);
-		add_cgroup(line, json, caller->pid);
-	}
-	add(line, line->json, "caller", json);
+	audit_add_text(entry, json, "kind", dsec_error_kind_name(err->kind));
+	audit_add_text(entry, json, "message", err->message);
+	audit_add_text(entry, json, "code", err->code);
+	audit_add_text(entry, json, "request_id", err->request_id);
+	audit_add(entry, entry->json, "error", json);
 }
 
-static void add_error(struct line *line, const struct dsec_error *err)
+/* Events. */
+
+int audit_intended(struct audit *audit, const struct journal_record *record, struct dsec_error *err)
 {
-	json_t *json = json_object();
+	struct audit_entry entry;
 
-	add_text(line, json, "kind", dsec_error_kind_name(err->kind));
-	add_text(line, json, "message", err->message);
-	add_text(line, json, "code", err->code);
-	add_text(line, json, "request_id", err->request_id);
-	add(line, line->json, "error", json);
-}
-
-/* One write(2): other writers' lines, and those of a daemon that a rotation overlaps with, stay
- * whole. */
-static bool write_line(struct audit *audit, const struct line *line)
-{
-	char text[1 + LINE_LENGTH + 1]; /* the end of a torn line, this one, its own end */
-	ssize_t put;
-
-	size_t n = json_dumpb(line->json, text + 1, LINE_LENGTH, JSON_COMPACT);
-	if (line->is_incomplete || n == 0 || n > LINE_LENGTH)
-		return false;
-	text[0] = '\n';
-	text[1 + n] = '\n';
-	const char *start = audit->is_torn ? text : text + 1;
-	size_t size = (size_t)(text + 1 + n + 1 - start);
-	do
-		put = write(audit->fd, start, size);
-	while (put < 0 && errno == EINTR);
-	/* A full disk may take a part. */
-	if (put > 0)
-		audit->is_torn = (size_t)put < size;
-	return put > 0 && (size_t)put == size;
-}
-
-static void end(struct line *line, struct audit *audit)
-{
-	if (!write_line(audit, line))
-		audit->n_lost++;
-	json_decref(line->json);
+	audit_begin(&entry, audit, "intended");
+	add_record(&entry, record);
+	if (audit_end(&entry, audit) || !audit->options.required)
+		return 0;
+	return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
+			      "no new lease without a line in the audit log (audit.required): %s",
+			      audit->problem);
 }
 
 void audit_lease(struct audit *audit, enum lease_event event, const struct lease *lease,
 		 const char *reason)
 {
-	struct line line;
+	static const char *const names[] = {
+		[LEASE_ACTIVE] = "active",
+		[LEASE_ENDED] = "ended",
+		[LEASE_GONE] = "gone",
+	};
+	struct audit_entry entry;
 
-	begin(&line, audit, event_names[event]);
-	add_lease(&line, lease);
-	add_text(&line, line.json, "reason", reason);
-	end(&line, audit);
+	/* Before the last line about it; and as late as that, for what is read to its end. */
+	if (event == LEASE_GONE)
+		audit_readers_end(audit, lease);
+	audit_begin(&entry, audit,
+		    event == LEASE_ACTIVE && lease->renewed ? "renewed" : names[event]);
+	audit_add_lease(&entry, lease);
+	audit_add_text(&entry, entry.json, "reason", reason);
+	audit_end(&entry, audit);
 }
 
 void audit_handed_out(struct audit *audit, const struct lease *lease,
 		      const struct lease_caller *caller)
 {
-	struct line line;
+	struct audit_entry entry;
 
-	begin(&line, audit, "handed_out");
-	add_lease(&line, lease);
-	add_caller(&line, caller);
-	end(&line, audit);
+	audit_readers_see(audit, lease, caller, 0);
+	audit_begin(&entry, audit, "handed_out");
+	audit_add_lease(&entry, lease);
+	audit_add_caller(&entry, caller);
+	audit_end(&entry, audit);
+}
+
+void audit_read(struct audit *audit, const struct lease *lease, const struct lease_caller *caller,
+		uint64_t count)
+{
+	struct audit_entry entry;
+
+	if (!audit_readers_see(audit, lease, caller, count))
+		return;
+	audit_begin(&entry, audit, "read");
+	audit_add_lease(&entry, lease);
+	audit_add_caller(&entry, caller);
+	audit_end(&entry, audit);
 }
 
 void audit_failed(struct audit *audit, const struct lease_slot *slot,
 		  const struct lease_caller *caller, const struct dsec_error *err)
 {
-	struct line line;
+	struct audit_entry entry;
 
-	begin(&line, audit, "failed");
-	add_slot(&line, slot);
-	add_caller(&line, caller);
-	add_error(&line, err);
-	end(&line, audit);
+	audit_begin(&entry, audit, "failed");
+	add_slot(&entry, slot->project, slot->config, slot->secret);
+	audit_add_caller(&entry, caller);
+	add_error(&entry, err);
+	audit_end(&entry, audit);
 }
 
 void audit_revocation_failed(struct audit *audit, const struct journal_record *record,
 			     const struct dsec_error *err)
 {
-	struct line line;
+	struct audit_entry entry;
 
-	begin(&line, audit, "revocation_failed");
-	add_slot(&line, &(struct lease_slot){.project = record->project,
-					     .config = record->config,
-					     .secret = record->secret});
-	add_text(&line, line.json, "lease_id", record->lease_id);
-	add_text(&line, line.json, "user", record->user);
-	add_text(&line, line.json, "access_key_id", record->access_key_id);
-	add_text(&line, line.json, "reason", record->reason);
-	add_error(&line, err);
-	end(&line, audit);
+	audit_begin(&entry, audit, "revocation_failed");
+	add_record(&entry, record);
+	audit_add_text(&entry, entry.json, "reason", record->reason);
+	add_error(&entry, err);
+	audit_end(&entry, audit);
+}
+
+void audit_event(struct audit *audit, const char *event, const char *what,
+		 const struct lease_caller *caller, const struct dsec_error *err)
+{
+	struct audit_entry entry;
+
+	audit_begin(&entry, audit, event);
+	audit_add_text(&entry, entry.json, "what", what);
+	if (caller)
+		audit_add_caller(&entry, caller);
+	if (err)
+		add_error(&entry, err);
+	audit_end(&entry, audit);
+}
+
+void audit_asked(struct audit *audit, const char *event, const char *token, const char *peer,
+		 const struct lease_caller *caller, const struct lease *lease, const char *lease_id)
+{
+	struct audit_entry entry;
+
+	audit_begin(&entry, audit, event);
+	if (lease)
+		audit_add_lease(&entry, lease);
+	else
+		audit_add_text(&entry, entry.json, "lease_id", lease_id);
+	audit_add_text(&entry, entry.json, "token", token);
+	audit_add_text(&entry, entry.json, "peer", peer);
+	audit_add_caller(&entry, caller);
+	audit_end(&entry, audit);
+}
+
+/* The log. */
+
+int audit_open(struct audit **ret, const struct audit_options *options, struct dsec_error *err)
+{
+	struct audit *audit = alloc_zeroed(1, sizeof(*audit));
+	uint64_t seed;
+
+	audit->fd = -1;
+	audit->options = *options;
+	audit->options.file = alloc_copy(options->file);
+	audit->options.state_folder = alloc_copy(options->state_folder);
+	audit->told_at = options->clock->boottime_at(options->clock);
+	options->clock->random_bytes(options->clock, &seed, sizeof(seed));
+	audit_readers_init(&audit->readers, seed);
+	int r = audit_key_make(&audit->key, options->state_folder, options->clock, err);
+	if (r == 0)
+		r = audit_log_open(audit, err);
+	if (r < 0) {
+		audit_close(audit);
+		return r;
+	}
+	audit->opened = true;
+	*ret = audit;
+	return 0;
+}
+
+struct audit *audit_close(struct audit *audit)
+{
+	if (!audit)
+		return NULL;
+	if (audit->opened)
+		audit_readers_end_all(audit);
+	audit_readers_finish(&audit->readers);
+	audit_log_close(audit);
+	secret_unref(audit->key);
+	free((char *)audit->options.file);
+	free((char *)audit->options.state_folder);
+	free(audit);
+	return NULL;
+}
+
+int64_t audit_tick(struct audit *audit)
+{
+	const struct clock *clock = audit->options.clock;
+
+	if (audit->head.number == audit->told)
+		return DSEC_NEVER;
+	if (clock->boottime_at(clock) >= audit->told_at + AUDIT_HEAD_INTERVAL_MS)
+		audit_log_tell_head(audit);
+	return audit->head.number == audit->told ? DSEC_NEVER
+						 : audit->told_at + AUDIT_HEAD_INTERVAL_MS;
 }
 
 unsigned long audit_lost(const struct audit *audit)
@@ -228,68 +286,23 @@ unsigned long audit_lost(const struct audit *audit)
 	return audit->n_lost;
 }
 
-static bool ends_within_line(int fd, off_t size)
+bool audit_writable(const struct audit *audit)
 {
-	char last;
-
-	return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+	return !audit->unwritable;
 }
 
-/* A descriptor or a negative errno. Regular files only: what is at the other end of a pipe could
- * hold up the thread on which all leases live. */
-static int open_file(const char *file, bool *ret_torn, struct dsec_error *err)
+void audit_metrics(const struct audit *audit, FILE *to)
 {
-	struct stat st;
-
-	int fd = opener_open(file, OPENER_APPEND);
-	if (fd < 0)
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot open the audit log %s: %s",
-				      file, strerror(-fd));
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return dsec_error_set(err, DSEC_ERROR_INVALID,
-				      "the audit log %s is not a regular file", file);
-	}
-	*ret_torn = ends_within_line(fd, st.st_size);
-	return fd;
-}
-
-int audit_open(struct audit **ret, const char *file, const struct clock *clock,
-	       struct dsec_error *err)
-{
-	bool is_torn = false;
-
-	int fd = open_file(file, &is_torn, err);
-	if (fd < 0)
-		return fd;
-	struct audit *audit = malloc(sizeof(*audit));
-	if (!audit) {
-		close(fd);
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "out of memory");
-	}
-	*audit = (struct audit){.clock = clock, .fd = fd, .is_torn = is_torn};
-	*ret = audit;
-	return 0;
-}
-
-int audit_reopen(struct audit *audit, const char *file, struct dsec_error *err)
-{
-	bool is_torn = false;
-
-	int fd = open_file(file, &is_torn, err);
-	if (fd < 0)
-		return fd;
-	close(audit->fd);
-	audit->fd = fd;
-	audit->is_torn = is_torn;
-	return 0;
-}
-
-struct audit *audit_close(struct audit *audit)
-{
-	if (audit) {
-		close(audit->fd);
-		free(audit);
-	}
-	return NULL;
+	fprintf(to,
+		"# HELP dsec_audit_lines_total Lines written to the audit log.\n"
+		"# TYPE dsec_audit_lines_total counter\n"
+		"dsec_audit_lines_total %" PRIu64 "\n"
+		"# HELP dsec_audit_lost_total Lines that could not be written to the audit log.\n"
+		"# TYPE dsec_audit_lost_total counter\n"
+		"dsec_audit_lost_total %" PRIu64 "\n"
+		"# HELP dsec_audit_writable Whether the last line could be written (1) or not "
+		"(0).\n"
+		"# TYPE dsec_audit_writable gauge\n"
+		"dsec_audit_writable %d\n",
+		audit->n_lines, audit->n_lost, !audit->unwritable);
 }

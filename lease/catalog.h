@@ -93,6 +93,9 @@ struct dynamic_secret {
 	unsigned max_leases; /* default 100 */
 	unsigned max_rate;
 	int64_t max_rate_per_ms; /* default 30 a minute */
+	/* What is done when a lease is no longer what a reader would be given. */
+	const char *on_rotate_command; /* NULL: none; words with quotes, no shell */
+	int on_rotate_signal;          /* 0: none; to the process that holds it (scope process) */
 	/* A digest of all that shapes a lease (integration, policy, ARNs, boundary, tags): equal
 	 * digests mean that a lease made under one catalog is right under another. */
 	uint64_t fingerprint;
@@ -140,6 +143,18 @@ struct project {
 	size_t n_configs;
 };
 
+struct audit_settings {
+	const char *file;  /* NULL: no audit log */
+	uint64_t max_size; /* bytes; then another file is begun */
+	unsigned keep;     /* how many of those before are kept */
+	bool required;     /* no lease without a line in it */
+};
+#define CATALOG_AUDIT_SIZE_DEFAULT (16ul * 1024 * 1024)
+#define CATALOG_AUDIT_SIZE_MIN     (64ul * 1024)
+#define CATALOG_AUDIT_SIZE_MAX     (1ul << 40)
+#define CATALOG_AUDIT_KEEP_DEFAULT 64
+#define CATALOG_AUDIT_KEEP_MAX     2000
+
 struct catalog {
 	const struct integration *integrations; /* sorted by name, like all lists here */
 	size_t n_integrations;
@@ -151,7 +166,7 @@ struct catalog {
 	const char *api_admin_group; /* NULL: none */
 	/* PEM files; both or neither. Set when an address is not loopback. */
 	const char *api_tls_certificate, *api_tls_key;
-	const char *audit_file; /* NULL: no audit log */
+	struct audit_settings audit;
 };
 
 /* One mistake in the file. */

@@ -83,10 +83,45 @@ static void read_timeout(const struct cursor *root, const char *key, const char 
 		*ret = ms;
 }
 
-static void read_audit(struct catalog *ret, const struct cursor *root)
+/* "64K", "16M", "1G"; 0: none. */
+static uint64_t parse_size(const char *text)
 {
-	static const char *const known[] = {"file", NULL};
+	static const char units[] = "KMG";
+	size_t n = strspn(text, "0123456789");
+	const char *unit = n > 0 && n <= 7 && text[n] ? strchr(units, text[n]) : NULL;
+
+	if (!unit || text[n + 1])
+		return 0;
+	return strtoull(text, NULL, 10) << 10 * (unit - units + 1);
+}
+
+static void read_audit_size(struct audit_settings *ret, const struct cursor *object)
+{
+	struct cursor at;
+	const char *text = cursor_string(object, "max_size", "\"16M\"", &at);
+	uint64_t size = text ? parse_size(text) : 0;
+
+	if (!text)
+		return;
+	if (size < CATALOG_AUDIT_SIZE_MIN || size > CATALOG_AUDIT_SIZE_MAX)
+		cursor_refuse(
+			&at,
+			"\"%.32s\" is no size of a file: it has to look like \"16M\" (K, M or "
+			"G), from 64K to 1024G",
+			text);
+	else
+		ret->max_size = size;
+}
+
+static void read_audit(struct catalog *catalog, const struct cursor *root)
+{
+	static const char *const known[] = {"file", "max_size", "keep", "required", NULL};
+	struct audit_settings *ret = &catalog->audit;
 	struct cursor object, at;
+
+	ret->max_size = CATALOG_AUDIT_SIZE_DEFAULT;
+	ret->keep = CATALOG_AUDIT_KEEP_DEFAULT;
+	ret->required = true;
 
 	if (!cursor_object(root, "audit", "{\"file\": \"/var/log/dsec/audit.jsonl\"}", &object))
 		return;
@@ -96,7 +131,10 @@ static void read_audit(struct catalog *ret, const struct cursor *root)
 	if (file && *file != '/')
 		cursor_refuse(&at, "\"%.128s\" has to be a whole path, from '/' on", file);
 	else if (file)
-		ret->audit_file = reader_string(root->reader, file);
+		ret->file = reader_string(root->reader, file);
+	read_audit_size(ret, &object);
+	cursor_integer(&object, "keep", 1, CATALOG_AUDIT_KEEP_MAX, &ret->keep);
+	cursor_bool(&object, "required", &ret->required);
 }
 
 static void read_root(struct catalog *ret, const struct cursor *root)

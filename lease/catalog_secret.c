@@ -1,5 +1,6 @@
 /* catalog_secret.c: one member of a config's "dynamic_secrets". */
 #include <openssl/evp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -202,6 +203,51 @@ static void read_warm(struct dynamic_secret *ret, const struct cursor *object)
 		cursor_refuse(&at, "is more than the %u users of max_leases", ret->max_leases);
 }
 
+static const struct {
+	const char *name;
+	int number;
+} signals[] = {{"HUP", SIGHUP}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}};
+
+static void read_signal(struct dynamic_secret *ret, const struct cursor *object)
+{
+	struct cursor at;
+	const char *name = cursor_string(object, "signal", "\"HUP\"", &at);
+
+	for (size_t i = 0; name && i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (strcmp(signals[i].name, name) == 0)
+			ret->on_rotate_signal = signals[i].number;
+	if (name && !ret->on_rotate_signal)
+		cursor_refuse(&at,
+			      "\"%.64s\" cannot be sent; it can be \"HUP\", \"USR1\" or \"USR2\"",
+			      name);
+	else if (name && ret->scope != SCOPE_PROCESS)
+		cursor_refuse(
+			&at,
+			"only the holder of a lease of scope \"process\" is one process; use a "
+			"command");
+}
+
+static void read_on_rotate(struct dynamic_secret *ret, const struct cursor *object)
+{
+	static const char *const known[] = {"command", "signal", NULL};
+	static const char example[] = "\"/usr/bin/systemctl reload app\"";
+	struct cursor at, command_at;
+
+	if (!cursor_object(object, "on_rotate", "{\"command\": \"/usr/bin/systemctl reload app\"}",
+			   &at))
+		return;
+	cursor_known(&at, known);
+	const char *command = cursor_string(&at, "command", example, &command_at);
+	if (command && command[0] != '/')
+		cursor_refuse(&command_at,
+			      "has to begin with the whole path of a program, such as %s", example);
+	else if (command)
+		ret->on_rotate_command = reader_string(object->reader, command);
+	read_signal(ret, &at);
+	if (json_object_size(at.value) == 0)
+		cursor_refuse(&at, "does nothing; give it a command or a signal");
+}
+
 /* "30/m". */
 static void read_max_rate(struct dynamic_secret *ret, const struct cursor *object)
 {
@@ -281,13 +327,11 @@ static bool fingerprint(struct dynamic_secret *secret)
 
 void read_dynamic_secret(struct dynamic_secret *ret, const struct cursor *at)
 {
-	static const char *const known[] = {"integration", "policy",
-					    "policy_file", "ttl",
-					    "max_ttl",     "min_validity",
-					    "policy_arns", "permissions_boundary",
-					    "tags",        "scope",
-					    "warm",        "max_leases",
-					    "max_rate",    NULL};
+	static const char *const known[] = {
+		"integration", "policy",       "policy_file", "ttl",
+		"max_ttl",     "min_validity", "policy_arns", "permissions_boundary",
+		"tags",        "scope",        "warm",        "max_leases",
+		"max_rate",    "on_rotate",    NULL};
 
 	*ret = (struct dynamic_secret){
 		.name = reader_string(at->reader, at->key),
@@ -309,6 +353,7 @@ void read_dynamic_secret(struct dynamic_secret *ret, const struct cursor *at)
 	cursor_integer(at, "max_leases", 1, MAX_LEASES_MAX, &ret->max_leases);
 	read_warm(ret, at);
 	read_max_rate(ret, at);
+	read_on_rotate(ret, at);
 	if (ret->integration && !fingerprint(ret))
 		at->reader->no_memory = true;
 }

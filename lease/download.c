@@ -103,8 +103,8 @@ static bool is_chosen(const struct download_key *key, const struct download_choi
 int download_chosen(struct download_key **ret, size_t *ret_n, const struct config *config,
 		    const struct download_choice *choice, struct dsec_error *err)
 {
-	struct download_key *keys;
-	size_t n, kept = 0;
+	struct download_key *keys = NULL;
+	size_t n = 0, kept = 0;
 	int r = download_keys(&keys, &n, config, err);
 
 	if (r < 0)
@@ -120,8 +120,8 @@ int download_chosen(struct download_key **ret, size_t *ret_n, const struct confi
 int download_needs(uint64_t *ret, const struct config *config, const struct download_choice *choice,
 		   struct dsec_error *err)
 {
-	struct download_key *keys;
-	size_t n;
+	struct download_key *keys = NULL;
+	size_t n = 0;
 	int r = download_chosen(&keys, &n, config, choice, err);
 
 	if (r < 0)

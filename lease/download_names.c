@@ -34,10 +34,9 @@ int download_names_find(const char *name, enum download_names *ret)
 
 static char *append(char *to, const char *text)
 {
-	size_t n = strlen(text);
-
-	memcpy(to, text, n);
-	return to + n;
+	while (*text)
+		*to++ = *text++;
+	return to;
 }
 
 /* No style makes a name longer, but for what it puts before. */

@@ -155,6 +155,7 @@ int engine_revoke(struct engine *engine, const char *lease_id, struct dsec_error
 
 	struct slot *slot = principal->slot;
 
+	principal_rotated(principal, "revoked");
 	principal_revoke(principal, "revoked");
 	if (slot)
 		slot_make(slot); /* readers who waited for it get another one */

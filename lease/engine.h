@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "lease/catalog.h"
@@ -24,6 +25,7 @@
 #include "lease/journal.h"
 #include "lease/provider.h"
 #include "lease/secret.h"
+#include "lease/who.h"
 
 /* Who shares a lease. The first byte says of what kind the holder is, the others are its number,
  * which means one holder only in the life of the mount. */
@@ -78,6 +80,7 @@ struct lease {
 			      readers get another lease */
 	int64_t expire_at; /* boottime: it is dead */
 	uint64_t fingerprint;
+	bool renewed; /* it takes the place of another version */
 };
 
 /* An older version of a lease that a newer one took the place of: that generation, that end. */
@@ -122,10 +125,15 @@ enum lease_event {
 struct lease_caller {
 	uid_t uid;
 	gid_t gid;
-	pid_t pid; /* 0: not visible from here */
+	pid_t pid;       /* 0: not visible from here */
+	struct who *who; /* as it was while it waited; NULL: it was not looked at. A reference
+			    where it is kept, else borrowed */
 };
 
 struct engine_observer {
+	/* A lease is about to be made, or its user is given another name: nothing is in AWS yet.
+	 * On failure none is made, and whoever waits for it is given the error. */
+	int (*intended)(void *arg, const struct journal_record *record, struct dsec_error *err);
 	void (*lease)(void *arg, enum lease_event event, const struct lease *lease,
 		      const char *reason);
 	/* An acquire that failed, with who asked. */
@@ -133,6 +141,8 @@ struct engine_observer {
 		       const struct dsec_error *err);
 	/* A reader was given a lease that had to be made for it (or that it waited for). */
 	void (*handed_out)(void *arg, const struct lease *lease, const struct lease_caller *caller);
+	/* A reader was given a lease that was there. */
+	void (*reused)(void *arg, const struct lease *lease, const struct lease_caller *caller);
 	/* A call of a user's removal has failed; it is tried again. Told the first time and with
 	 * each doubling of the number of failures. */
 	void (*revocation_failed)(void *arg, const struct journal_record *record,
@@ -140,6 +150,12 @@ struct engine_observer {
 	/* The lease is soon to be rotated, and may yet be renewed: who knows that somebody holds
 	 * it calls engine_renew(). Asked again until it is renewed or nearly over. */
 	void (*due)(void *arg, const struct lease *lease);
+	/* Who reads it again is given another lease from here on: less than min_validity is left
+	 * and it is not renewed, or it was revoked, or its configuration has changed. Once for each
+	 * lease, by each process. Not where its holder or the daemon ends. */
+	void (*rotated)(void *arg, const struct lease *lease, const char *reason);
+	/* Adds metrics that are not the engine's, in Prometheus' text format. */
+	void (*metrics)(void *arg, FILE *to);
 	/* For the operator: one printable sentence. Priorities as in syslog(3). */
 	void (*log)(void *arg, int priority, const char *message);
 	void *arg;
@@ -266,6 +282,9 @@ struct engine_left engine_left(const struct engine *engine);
 char *engine_status_text(const struct engine *engine, const char *project, const char *config);
 char *engine_leases_json(const struct engine *engine);
 char *engine_metrics_text(const struct engine *engine);
+
+/* So many reads were served from a lease without asking the engine. */
+void engine_count_cached(struct engine *engine, uint64_t n);
 
 /* What an operator can do about a failure, as the end of a sentence. */
 const char *engine_advice(enum dsec_error_kind kind);

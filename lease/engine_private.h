@@ -307,7 +307,9 @@ struct principal {
 
 	/* Making: the deadline. Active: the end. Revoking: the next look. */
 	struct timer timer;
-	struct timer due; /* active: when to ask whether somebody holds it */
+	struct timer due;      /* active: when to ask whether somebody holds it */
+	struct timer rotation; /* active: its rotate_at */
+	bool rotated;          /* that was told */
 	struct grant *grant;
 	struct renewal *renewal;
 	struct ending *ending;
@@ -316,8 +318,9 @@ struct principal {
 	struct lease *lease; /* the published version, or one without its secret; NULL: never active
 			      */
 	int64_t start_at, expire_at;
-	bool recalled; /* it comes from an earlier process, or IAM alone knew it */
-	bool adopted;  /* and without its secret */
+	int64_t revoking_at; /* since when it is to be removed, as far as this daemon knows */
+	bool recalled;       /* it comes from an earlier process, or IAM alone knew it */
+	bool adopted;        /* and without its secret */
 	struct engine_kept
 		kept;       /* of one whose lease goes on, until it is published; else no secret */
 	bool seen;          /* in a list of this daemon's users */
@@ -349,6 +352,9 @@ void principal_publish(struct principal *principal, struct secret *secret_access
 
 /* A lease goes on as an earlier process has published it. */
 void principal_resume(struct principal *principal);
+
+/* Tells that who reads it again is given another lease, unless that was told. */
+void principal_rotated(struct principal *principal, const char *reason);
 
 /* An adopted lease's end is known in AWS's time: when is that here? */
 void principal_set_expiry(struct principal *principal);

@@ -147,13 +147,29 @@ static void first_record(struct journal_record *record, const struct slot *slot)
 	snprintf(record->secret, sizeof(record->secret), "%s", pool->secret);
 }
 
+/* Whoever records what is made may refuse that it is. Not the slot's fault: it is not made to
+ * pause. */
+static int announce(const struct engine *engine, const struct journal_record *record,
+		    struct dsec_error *err)
+{
+	const struct engine_observer *observer = &engine->env.observer;
+
+	return observer->intended ? observer->intended(observer->arg, record, err) : 0;
+}
+
 void grant_begin(struct slot *slot)
 {
 	struct pool *pool = slot->pool;
 	struct engine *engine = pool->engine;
 	struct journal_record record;
+	struct dsec_error refused;
 
 	first_record(&record, slot);
+	if (announce(engine, &record, &refused) < 0) {
+		pool_failed(pool, &refused);
+		slot_failed(slot, &refused);
+		return;
+	}
 
 	struct principal *principal = principal_new(engine, pool->account, pool, &record);
 	struct grant *grant = alloc_zeroed(1, sizeof(*grant));
@@ -218,6 +234,7 @@ void grant_name_taken(struct grant *grant)
 
 	new_user_name(name, principal->engine->env.clock);
 	principal_rename(principal, name);
+	announce(principal->engine, &principal->record, NULL);
 	grant->name_may_be_ours = false;
 	principal->state = PRINCIPAL_INTENDED;
 	principal_record(principal, JOURNAL_INTENDED);

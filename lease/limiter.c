@@ -148,10 +148,26 @@ static void next_token(struct timer *timer)
 	dispatch(container_of(timer, struct limiter, next));
 }
 
+const int64_t limiter_bounds_ms[LIMITER_BOUNDS] = {10,  25,   50,   100,  250,
+						   500, 1000, 2500, 5000, 10000};
+
+static void count_time(struct limiter_times *times, int64_t ms)
+{
+	size_t class = 0;
+
+	while (class < LIMITER_BOUNDS && ms > limiter_bounds_ms[class])
+		class ++;
+	times->n[class]++;
+	times->ms += (uint64_t)ms;
+}
+
 static void count_answer(struct limiter *limiter, const struct limiter_call *call,
 			 const struct dsec_error *err)
 {
-	limiter->counters.waited_ms += (uint64_t)(now_at(limiter) - call->since_at);
+	int64_t took = now_at(limiter) - call->since_at;
+
+	limiter->counters.waited_ms += (uint64_t)took;
+	count_time(&limiter->counters.took[call->op][!err], took);
 	if (err)
 		limiter->counters.failed[call->op][err->kind]++;
 	else

@@ -81,7 +81,17 @@ struct limiter_call {
 #define LIMITER_OPS   (PROVIDER_SIMULATE + 1)
 #define LIMITER_KINDS (DSEC_ERROR_CLOCK_SKEW + 1)
 
+/* How long an attempt took, until it was answered: in classes up to these bounds, and one more. */
+#define LIMITER_BOUNDS 10
+extern const int64_t limiter_bounds_ms[LIMITER_BOUNDS];
+
+struct limiter_times {
+	uint64_t n[LIMITER_BOUNDS + 1];
+	uint64_t ms; /* all together */
+};
+
 struct limiter_counters {
+	struct limiter_times took[LIMITER_OPS][2]; /* those that failed, those that succeeded */
 	uint64_t sent[LIMITER_OPS];
 	uint64_t succeeded[LIMITER_OPS];
 	uint64_t failed[LIMITER_OPS][LIMITER_KINDS];

@@ -4,6 +4,9 @@
 
 #include "lease/engine_private.h"
 
+/* Dynamic secrets with metrics of their own: a label is bounded. */
+#define METRICS_POOLS_MAX 500
+
 /* Prometheus' text format, version 0.0.4. */
 
 static void head(FILE *to, const char *name, const char *type, const char *help)
@@ -65,6 +68,102 @@ static void print_readers(FILE *to, const struct engine *engine)
 	gauge(to, "readers_waiting", "Readers that wait for a lease.", engine->n_waiting);
 }
 
+static double seconds(int64_t ms)
+{
+	return (double)ms / 1000;
+}
+
+/* Of one dynamic secret, or of several. */
+struct tally {
+	size_t n[3];         /* in the order of the names */
+	int64_t oldest_at;   /* the start of the oldest active lease */
+	int64_t revoking_at; /* since when the first is to be removed */
+};
+
+static const char *const state_names[] = {"creating", "active", "revoking"};
+
+static void count_principal(struct tally *tally, const struct principal *principal)
+{
+	switch (principal->state) {
+	case PRINCIPAL_ACTIVE:
+		tally->n[1]++;
+		if (principal->start_at < tally->oldest_at)
+			tally->oldest_at = principal->start_at;
+		break;
+	case PRINCIPAL_REVOKING:
+		tally->n[2]++;
+		if (principal->revoking_at < tally->revoking_at)
+			tally->revoking_at = principal->revoking_at;
+		break;
+	case PRINCIPAL_GONE:
+		break;
+	default:
+		tally->n[0]++;
+		break;
+	}
+}
+
+static void print_states(FILE *to, const char *labels, const struct tally *tally, int64_t now)
+{
+	for (size_t i = 0; i < 3; i++)
+		fprintf(to, "dsec_leases{%s,state=\"%s\"} %zu\n", labels, state_names[i],
+			tally->n[i]);
+}
+
+static void print_oldest(FILE *to, const char *labels, const struct tally *tally, int64_t now)
+{
+	if (tally->n[1] > 0)
+		fprintf(to, "dsec_lease_oldest_seconds{%s} %.3f\n", labels,
+			seconds(now - tally->oldest_at));
+}
+
+static void print_pending(FILE *to, const char *labels, const struct tally *tally, int64_t now)
+{
+	fprintf(to, "dsec_revocation_oldest_seconds{%s} %.3f\n", labels,
+		tally->n[2] > 0 ? seconds(now - tally->revoking_at) : 0);
+}
+
+/* Names of projects, configs and secrets need no escapes. What is beyond METRICS_POOLS_MAX is told
+ * as one, by names that none of them can have. */
+static void each_pool(FILE *to, const struct engine *engine,
+		      void (*print)(FILE *to, const char *labels, const struct tally *tally,
+				    int64_t now))
+{
+	const struct tally none = {.oldest_at = INT64_MAX, .revoking_at = INT64_MAX};
+	struct tally rest = none;
+	char labels[3 * CATALOG_NAME_MAX + 64];
+	size_t n = 0;
+
+	list_each (pool_at, &engine->pools) {
+		const struct pool *pool = container_of(pool_at, struct pool, link);
+		struct tally own = none, *tally = n++ < METRICS_POOLS_MAX ? &own : &rest;
+
+		list_each (at, &pool->principals)
+			count_principal(tally, container_of(at, struct principal, in_pool));
+		if (tally == &rest)
+			continue;
+		snprintf(labels, sizeof(labels), "project=\"%s\",config=\"%s\",secret=\"%s\"",
+			 pool->project, pool->config, pool->secret);
+		print(to, labels, tally, engine_now(engine));
+	}
+	if (n > METRICS_POOLS_MAX)
+		print(to, "project=\"(others)\",config=\"(others)\",secret=\"(others)\"", &rest,
+		      engine_now(engine));
+}
+
+static void print_pools(FILE *to, const struct engine *engine)
+{
+	head(to, "leases", "gauge", "Leases of each dynamic secret, by state.");
+	each_pool(to, engine, print_states);
+	head(to, "lease_oldest_seconds", "gauge",
+	     "The age of the oldest active lease of each dynamic secret.");
+	each_pool(to, engine, print_oldest);
+	head(to, "revocation_oldest_seconds", "gauge",
+	     "For how long the oldest of the users that are to be removed has been waiting for "
+	     "it.");
+	each_pool(to, engine, print_pending);
+}
+
 static void print_users(FILE *to, const struct engine *engine)
 {
 	size_t creating = 0, active = 0, revoking = 0, troubled = 0, ready = 0;
@@ -113,6 +212,43 @@ static void print_calls(FILE *to, const struct account *account)
 	}
 }
 
+static void print_times(FILE *to, const struct account *account)
+{
+	static const char *const outcomes[] = {"error", "ok"};
+
+	for (int op = 0; op < LIMITER_OPS; op++)
+		for (int ok = 0; ok < 2; ok++) {
+			const struct limiter_times *times = &account->limiter.counters.took[op][ok];
+			char labels[CATALOG_NAME_MAX + 96];
+			uint64_t n = 0;
+
+			snprintf(labels, sizeof(labels),
+				 "integration=\"%s\",operation=\"%s\",outcome=\"%s\"",
+				 account->name, provider_op_name(op), outcomes[ok]);
+			if (account->limiter.counters.sent[op] == 0)
+				continue;
+			for (size_t i = 0; i < LIMITER_BOUNDS; i++)
+				fprintf(to,
+					"dsec_aws_call_seconds_bucket{%s,le=\"%g\"} %" PRIu64 "\n",
+					labels, seconds(limiter_bounds_ms[i]), n += times->n[i]);
+			n += times->n[LIMITER_BOUNDS];
+			fprintf(to,
+				"dsec_aws_call_seconds_bucket{%s,le=\"+Inf\"} %" PRIu64
+				"\ndsec_aws_call_seconds_sum{%s} %.3f\n"
+				"dsec_aws_call_seconds_count{%s} %" PRIu64 "\n",
+				labels, n, labels, seconds((int64_t)times->ms), labels, n);
+		}
+}
+
+static void print_throttled(FILE *to, const struct account *account)
+{
+	uint64_t n = 0;
+
+	for (int op = 0; op < LIMITER_OPS; op++)
+		n += account->limiter.counters.failed[op][DSEC_ERROR_THROTTLED];
+	fprintf(to, "dsec_aws_throttled_total{integration=\"%s\"} %" PRIu64 "\n", account->name, n);
+}
+
 static void print_wait(FILE *to, const struct account *account)
 {
 	fprintf(to, "dsec_aws_wait_seconds_total{integration=\"%s\"} %.3f\n", account->name,
@@ -153,6 +289,10 @@ static void print_accounts(FILE *to, const struct engine *engine)
 {
 	head(to, "aws_calls_total", "counter", "Calls that were answered, by operation.");
 	each_account(to, engine, print_calls);
+	head(to, "aws_call_seconds", "histogram", "How long a call took until it was answered.");
+	each_account(to, engine, print_times);
+	head(to, "aws_throttled_total", "counter", "Calls that AWS has refused as too many.");
+	each_account(to, engine, print_throttled);
 	head(to, "aws_retries_total", "counter", "Calls that were made again.");
 	each_account(to, engine, print_retries);
 	head(to, "aws_wait_seconds_total", "counter", "Time that calls waited for their answers.");
@@ -161,6 +301,11 @@ static void print_accounts(FILE *to, const struct engine *engine)
 	each_account(to, engine, print_in_flight);
 	head(to, "aws_rate", "gauge", "Calls a second that are allowed just now.");
 	each_account(to, engine, print_rate);
+}
+
+void engine_count_cached(struct engine *engine, uint64_t n)
+{
+	engine->counters.acquired_cached += n;
 }
 
 char *engine_metrics_text(const struct engine *engine)
@@ -173,8 +318,11 @@ char *engine_metrics_text(const struct engine *engine)
 		return NULL;
 	print_leases(to, engine);
 	print_readers(to, engine);
+	print_pools(to, engine);
 	print_users(to, engine);
 	print_accounts(to, engine);
+	if (engine->env.observer.metrics)
+		engine->env.observer.metrics(engine->env.observer.arg, to);
 	if (fclose(to) != 0) {
 		free(text);
 		return NULL;

@@ -23,6 +23,7 @@ struct recipe *recipe_new(const struct dynamic_secret *secret)
 	recipe->secret.policy_arns = arns;
 	recipe->secret.permissions_boundary = alloc_copy(secret->permissions_boundary);
 	recipe->secret.tags = tags;
+	recipe->secret.on_rotate_command = NULL; /* the catalog's; it is for the daemon */
 	return recipe;
 }
 

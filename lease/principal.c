@@ -40,6 +40,7 @@ struct principal *principal_by_user(const struct engine *engine, const char *use
 static void timer_fired(struct timer *timer);
 static void write_again(struct timer *timer);
 static void due(struct timer *timer);
+static void rotate(struct timer *timer);
 static const struct removal_owner removal_owner;
 
 struct principal *principal_new(struct engine *engine, struct account *account, struct pool *pool,
@@ -53,6 +54,7 @@ struct principal *principal_new(struct engine *engine, struct account *account, 
 	principal->record = *record;
 	principal->timer.fire = timer_fired;
 	principal->due.fire = due;
+	principal->rotation.fire = rotate;
 	principal->write_again.fire = write_again;
 	list_append(&engine->principals, &principal->link);
 	list_append(&pool->principals, &principal->in_pool);
@@ -93,6 +95,7 @@ void principal_free(struct principal *principal)
 		limiter_cancel(&principal->check);
 	timer_disarm(&engine->timers, &principal->timer);
 	timer_disarm(&engine->timers, &principal->due);
+	timer_disarm(&engine->timers, &principal->rotation);
 	timer_disarm(&engine->timers, &principal->write_again);
 	table_remove(&engine->principals_by_id, &principal->by_id);
 	table_remove(&engine->principals_by_user, &principal->by_user);
@@ -220,6 +223,7 @@ static struct lease *make_lease(struct principal *principal, uint64_t generation
 		.rotate_at = rotate_at,
 		.expire_at = principal->expire_at,
 		.fingerprint = record->fingerprint,
+		.renewed = principal->lease != NULL,
 	};
 	struct lease *lease = lease_new(&from);
 
@@ -270,6 +274,31 @@ static void due(struct timer *timer)
 		observer->due(observer->arg, principal->lease);
 }
 
+void principal_rotated(struct principal *principal, const char *reason)
+{
+	const struct engine_observer *observer = &principal->engine->env.observer;
+
+	if (principal->rotated || !principal->lease || !principal->lease->secret_access_key)
+		return;
+	principal->rotated = true;
+	if (observer->rotated)
+		observer->rotated(observer->arg, principal->lease, reason);
+}
+
+/* A renewal that is under way decides: it moves rotate_at, or fails soon enough. */
+#define ROTATION_PATIENCE_MS 500
+
+static void rotate(struct timer *timer)
+{
+	struct principal *principal = container_of(timer, struct principal, rotation);
+	struct engine *engine = principal->engine;
+
+	if (principal->renewal)
+		timer_arm(&engine->timers, timer, engine_now(engine) + ROTATION_PATIENCE_MS);
+	else
+		principal_rotated(principal, "less than min_validity is left");
+}
+
 static void publish(struct principal *principal, struct lease *lease)
 {
 	struct lease *old = principal->lease;
@@ -278,6 +307,8 @@ static void publish(struct principal *principal, struct lease *lease)
 	timer_arm(&principal->engine->timers, &principal->timer, principal->expire_at);
 	arm_due(principal);
 	if (lease->secret_access_key) {
+		principal->rotated = false;
+		timer_arm(&principal->engine->timers, &principal->rotation, lease->rotate_at);
 		if (principal->slot)
 			slot_add(principal->slot, lease);
 		engine_event(principal->engine, LEASE_ACTIVE, lease, NULL);
@@ -359,9 +390,11 @@ void principal_revoke(struct principal *principal, const char *reason)
 	if (was >= PRINCIPAL_REVOKING)
 		return;
 	principal->state = PRINCIPAL_REVOKING;
+	principal->revoking_at = engine_now(engine);
 	snprintf(principal->record.reason, sizeof(principal->record.reason), "%s", reason);
 	timer_disarm(&engine->timers, &principal->timer);
 	timer_disarm(&engine->timers, &principal->due);
+	timer_disarm(&engine->timers, &principal->rotation);
 	leave_slot(principal);
 
 	bool idle = stop_work(principal);

@@ -236,6 +236,12 @@ void slot_make(struct slot *slot)
 		grant_begin(slot);
 }
 
+static void drop(struct principal *principal)
+{
+	principal->slot = NULL;
+	principal_rotated(principal, "the configuration has changed");
+}
+
 void slot_drop_stale(struct slot *slot)
 {
 	const struct recipe *recipe = slot->pool->recipe;
@@ -251,9 +257,12 @@ void slot_drop_stale(struct slot *slot)
 
 		struct principal *principal = principal_by_id(slot->pool->engine, lease->id);
 
-		principal->slot = NULL;
-		if (lease_holder_kind(slot->holder) == HOLDER_STOCK)
+		if (lease_holder_kind(slot->holder) == HOLDER_STOCK) {
+			principal->slot = NULL;
 			principal_revoke(principal, "the configuration has changed");
+		} else {
+			drop(principal);
+		}
 	}
 	slot->n_leases = kept;
 

@@ -273,7 +273,8 @@ void scene_reload(struct scene *scene, const char *from, const char *to)
 	char *configuration = alloc_copy(double_configuration);
 	struct catalog *last = scene->catalog;
 
-	memcpy(strstr(configuration, from), to, strlen(to));
+	for (char *at = strstr(configuration, from); *to;)
+		*at++ = *to++;
 	scene->catalog = read_catalog(configuration);
 	api_reload(scene->api, scene->catalog);
 	catalog_unref(last);

@@ -42,7 +42,7 @@ struct scene {
 	struct catalog *catalog;
 	struct double_engine engine;
 	char folder[64], path[128];
-	unsigned n_token_events[API_TOKEN_REFUSED + 1];
+	unsigned n_token_events[API_LEASE_RENEW + 1];
 };
 
 extern int64_t double_now_at;             /* what the API takes for now */

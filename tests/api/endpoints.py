@@ -209,6 +209,23 @@ class Peers(unittest.TestCase):
             200)
         daemon.until("the user is gone", lambda: not self.iam.users())
 
+    def test_an_administrator_has_the_configuration_read_again(self):
+        api = self.api_with({"user": "nobody", "mode": "0400"},
+                            api={"admin_group": self.games.gr_name})
+        api.configuration["projects"]["app"]["more"] = {"secrets": {"MORE": "1"}}
+        api.dsec.configure(api.configuration)
+        self.assertEqual(self.status(api, "/v3/dsec/reload", method="POST"), 403)
+        more = DOWNLOAD.replace("dev", "more")
+        self.assertEqual(api.ask(more).status, 404)
+        self.assertEqual(
+            self.status(api, "/v3/dsec/reload", [self.games.gr_gid], method="POST"), 200)
+        self.assertEqual(api.ask(more).json["MORE"], "1")
+        api.dsec.config.write_text("{")
+        refused = api.ask("/v3/dsec/reload", "POST")
+        self.assertEqual(refused.status, 400)
+        self.assertIn("running configuration stays", refused.message)
+        self.assertEqual(api.ask(more).status, 200)
+
     def test_a_lease_of_ones_own_may_be_ended(self):
         api = self.api_with({"user": "nobody", "mode": "0400"})
 

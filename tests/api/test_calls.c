@@ -41,10 +41,11 @@ static int teardown(void **state)
 
 static unsigned status_of(const char *heard)
 {
-	unsigned status = 0;
+	static const char start[] = "HTTP/1.1 ";
 
-	sscanf(heard, "HTTP/1.1 %u", &status);
-	return status;
+	if (strncmp(heard, start, strlen(start)) != 0)
+		return 0;
+	return (unsigned)strtoul(heard + strlen(start), NULL, 10);
 }
 
 static const char *body_of(const char *heard)

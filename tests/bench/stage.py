@@ -118,10 +118,10 @@ def load(*words):
     return [[float(word) for word in line.split()] for line in said.stdout.splitlines()]
 
 
-def side_by_side(lines):
-    """Of turns of two: the lower quartile of each, and the ratio of the first to the second. What
-    else the machine does only adds, and comes and goes."""
-    first, second = (percentile(values, 0.25) for values in zip(*lines))
+def side_by_side(lines, part=0.05):
+    """Of turns of two: a good one of each, and the ratio of the first to the second. What else the
+    machine does makes a turn only worse, and comes and goes. part: where good is."""
+    first, second = (percentile(values, part) for values in zip(*lines))
     return first, second, first / max(second, 0.001)
 
 

@@ -17,7 +17,7 @@ COMMANDS = [
     ["mount"], ["unmount"], ["status"], ["run"], ["secrets"], ["secrets", "get"],
     ["secrets", "download"], ["credential-process"], ["leases"], ["leases", "revoke"],
     ["leases", "renew"], ["tokens", "create"], ["tokens", "list"], ["tokens", "revoke"],
-    ["reload"], ["check"], ["sweep"], ["integration", "add"], ["integration", "list"],
+    ["reload"], ["upgrade"], ["check"], ["sweep"], ["integration", "add"], ["integration", "list"],
     ["integration", "policy"], ["integration", "test"], ["dynamic-secret", "add"],
     ["dynamic-secret", "list"],
 ]

@@ -17,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 
 import tap
 from awscall import works
-from daemon import Dsec, command, configuration, until
+from daemon import Dsec, command, configuration, until, wait_for_end
 from localiam import LocalIAM, Principal
 
 ASAN = "asan" in subprocess.run(["ldd", os.environ["DSEC"]], capture_output=True,
@@ -118,6 +118,7 @@ class Privilege(Case):
         worker = self.worker(dsec)
         with open(dsec.path("app/dev/.env"), "rb") as file:
             os.kill(worker, signal.SIGSYS)
+            wait_for_end(worker)
             self.assertEqual(dsec.read("app/dev/.json"), before)
             self.assertIn(b"AWS_USER_ACCESS_KEY_ID", file.read())
         self.assertNotEqual(self.worker(dsec), worker)

@@ -93,6 +93,13 @@ static void on_handed_out(void *arg, const struct lease *lease, const struct lea
 	((struct fixture *)arg)->n_handed_out++;
 }
 
+static void on_rotated(void *arg, const struct lease *lease, const char *reason)
+{
+	struct fixture *fixture = arg;
+
+	fixture->n_rotated++;
+}
+
 static void on_due(void *arg, const struct lease *lease)
 {
 	struct fixture *fixture = arg;
@@ -173,6 +180,7 @@ struct fixture *fixture_new(const char *json)
 			     .failed = on_failed,
 			     .handed_out = on_handed_out,
 			     .due = on_due,
+			     .rotated = on_rotated,
 			     .log = on_log,
 			     .arg = fixture},
 		.daemon_id = FIXTURE_DAEMON,

@@ -23,7 +23,7 @@ struct fixture {
 	struct engine_env env;
 
 	/* What the observer saw. */
-	unsigned n_active, n_ended, n_gone, n_failed, n_handed_out, n_due;
+	unsigned n_active, n_ended, n_gone, n_failed, n_handed_out, n_due, n_rotated;
 	bool held; /* somebody holds whatever lease is due */
 	char last_reason[160];
 	char log[4096]; /* the latest lines */

@@ -127,6 +127,41 @@ static void a_reader_who_waited_too_long_leaves_no_lease(void **state)
 	assert_int_equal(fixture->cloud.n_users, 0);
 }
 
+static void a_replacement_is_told_once_and_not_of_a_lease_that_is_renewed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct reader reader;
+
+	fixture->held = true;
+	fixture_read_as(fixture, &reader, "one", 1, 0, 0);
+	fixture_run(fixture, 2 * 60 * MINUTE_MS);
+	assert_int_equal(fixture->n_rotated, 0);
+	fixture->held = false;
+	fixture_run(fixture, 20 * MINUTE_MS);
+	assert_int_equal(fixture->n_rotated, 1);
+	fixture_run(fixture, 60 * MINUTE_MS);
+	assert_int_equal(fixture->n_rotated, 1);
+	reader_finish(&reader);
+}
+
+static void
+a_revoked_lease_is_told_to_be_replaced_and_one_whose_holder_has_ended_is_not(void **state)
+{
+	struct fixture *fixture = *state;
+	struct reader shared, alone;
+	struct dsec_error err;
+
+	fixture_read_as(fixture, &shared, "one", 1, 0, 0);
+	fixture_read_alone(fixture, &alone, "one", 1, 1);
+	fixture_run(fixture, 10 * SECOND_MS);
+	engine_end_holder(fixture->engine, alone.lease->slot.holder, "closed");
+	assert_int_equal(fixture->n_rotated, 0);
+	assert_int_equal(engine_revoke(fixture->engine, shared.lease->id, &err), 0);
+	assert_int_equal(fixture->n_rotated, 1);
+	reader_finish(&shared);
+	reader_finish(&alone);
+}
+
 /* What a crash loop costs: never more users than max_leases, and none of them stays. */
 static void ten_thousand_short_lives_are_never_more_than_max_leases(void **state)
 {
@@ -163,6 +198,8 @@ int main(void)
 		TEST(what_is_made_for_one_who_has_left_is_undone),
 		TEST(one_secret_refused_leaves_no_lease_of_the_other),
 		TEST(a_reader_who_waited_too_long_leaves_no_lease),
+		TEST(a_replacement_is_told_once_and_not_of_a_lease_that_is_renewed),
+		TEST(a_revoked_lease_is_told_to_be_replaced_and_one_whose_holder_has_ended_is_not),
 		TEST(ten_thousand_short_lives_are_never_more_than_max_leases),
 	};
 

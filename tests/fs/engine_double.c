@@ -286,6 +286,16 @@ void double_rotate(struct engine *engine, const char *config, size_t keep)
 	}
 }
 
+void double_replace(struct engine *engine, const char *config)
+{
+	list_each (at, &engine->leases) {
+		const struct lease *lease = container_of(at, struct made, link)->lease;
+
+		if (strcmp(lease->slot.config, config) == 0)
+			fs_rotated(engine->fs, lease);
+	}
+}
+
 void double_end_all(struct engine *engine)
 {
 	list_each (at, &engine->leases)
@@ -377,6 +387,10 @@ char *engine_status_text(const struct engine *engine, const char *project, const
 char *engine_leases_json(const struct engine *engine)
 {
 	return alloc_copy("[]\n");
+}
+
+void engine_count_cached(struct engine *engine, uint64_t n)
+{
 }
 
 char *engine_metrics_text(const struct engine *engine)

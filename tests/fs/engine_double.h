@@ -27,6 +27,8 @@ int double_tick(struct engine *engine);
 
 /* A newer lease for each slot of that config; of a slot's leases all but the newest `keep` end. */
 void double_rotate(struct engine *engine, const char *config, size_t keep);
+/* Each lease of that config is told to be replaced. */
+void double_replace(struct engine *engine, const char *config);
 void double_end_all(struct engine *engine);
 
 struct double_counts {

@@ -110,6 +110,8 @@ static bool command(struct harness *harness, const char *word, const char *name,
 		snprintf(harness->rotating, sizeof(harness->rotating), "%s", name);
 		harness->rotate_ms = number;
 		harness->rotate_at = 0;
+	} else if (strcmp(word, "replace") == 0) {
+		double_replace(harness->engine, name);
 	} else if (strcmp(word, "end") == 0) {
 		double_end_all(harness->engine);
 	} else if (strcmp(word, "reload") == 0) {

@@ -98,8 +98,10 @@ static int begin(void **state)
 	snprintf(path, sizeof(path), "%s/other", room->folder);
 	write_file(path, "other");
 	write_file(room->config,
-		   "{\"file\": \"a\\\"b.key\", \"folder\": \"/tmp\", \"command\": \"true\", "
-		   "\"log\": \"log\", \"half\": \"othe\", \"fifo\": \"fifo\"}");
+		   "{\"secret_access_key_file\" :\n\"a\\\"b.key\", \"ca_file\": \"/tmp\", "
+		   "\"command\": \"true\", \"file\": \"log\", \"policy_file\":\"othe\", "
+		   "\"config_file\": \"fifo\", "
+		   "\"secrets\": {\"FILE\": \"other\", \"COMMAND\": \"id\"}, \"command\": \"x\"}");
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
 	room->fd = ends[1];
 

@@ -93,7 +93,9 @@ for i in range(rounds):
     if programs and i % len(means) == len(means) - 3:
         import base64
         got = base64.b64decode(got)
-    saw.add(got.decode())
+    # What sendfile(2) has put into a pipe shares the page, which is zeroed when its lease is dead.
+    if got.strip(bytes(1)):
+        saw.add(got.decode())
 shutil.rmtree(folder)
 print(*saw)
 """

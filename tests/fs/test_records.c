@@ -21,7 +21,7 @@
 #include "fs/shared.h"
 
 #define NODES    64
-#define DEATHS   200
+#define DEATHS   60
 #define BINDINGS 5 /* enough for more than one cell */
 
 static struct shared *map(int fd)
@@ -54,7 +54,7 @@ static record_at write_one(struct records *records, record_at old, uint64_t node
 	}
 	snprintf(name, sizeof(name), "name-%llu", (unsigned long long)number);
 	record.name_n = (uint32_t)strlen(name);
-	return records_write(records, old, node, &record, bindings, name);
+	return records_write(records, old, node, &record, bindings, name, NULL);
 }
 
 struct seen {

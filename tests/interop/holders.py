@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
@@ -123,6 +124,48 @@ class Holders(unittest.TestCase):
             user, = self.iam.users().values()
             self.assertEqual([key], user["access_keys"])
         self.gone()
+
+    SOON = {"ttl": "10s", "max_ttl": "10s", "min_validity": "9s"}  # replaced after a second
+
+    def test_a_replaced_lease_runs_the_configured_command(self):
+        done = pathlib.Path(tempfile.mkdtemp(prefix="dsec-test-")) / "done it"
+        self.addCleanup(os.rmdir, done.parent)
+        self.addCleanup(done.unlink, missing_ok=True)
+        self.start(**self.SOON, on_rotate={"command": f"/usr/bin/touch '{done}'"})
+        (self.config / KEY).read_bytes()
+        self.assertFalse(done.exists())
+        daemon.until("the command", done.exists)
+
+    def test_a_replaced_lease_signals_the_process_that_holds_it(self):
+        self.start(**self.SOON, scope="process", on_rotate={"signal": "USR1"})
+        program = """
+import signal, sys, time
+def read():
+    with open(sys.argv[1]) as file:
+        return file.read()
+signal.signal(signal.SIGUSR1, lambda *_: None)
+old = new = read()
+signal.pause()
+while new == old:  # two reads of one caller within seconds belong together
+    time.sleep(0.1)
+    new = read()
+print(old, new)
+"""
+        reader = subprocess.run([PYTHON, "-c", program, self.config / KEY], capture_output=True,
+                                text=True, timeout=20, check=True)
+        old, new = reader.stdout.split()
+        self.assertNotEqual(old, new)
+
+    def test_who_waits_for_a_file_is_woken_before_its_lease_ends(self):
+        self.start(**self.SOON)
+        with open(self.config / KEY) as file:
+            poll = select.poll()
+            poll.register(file, select.POLLPRI)
+            self.assertEqual(poll.poll(100), [])
+            self.kill_worker()  # of which who waits hears nothing
+            self.assertTrue(poll.poll(10000))
+            key = file.read()
+            daemon.until("another key", lambda: (self.config / KEY).read_text() != key)
 
     def kill_worker(self):
         """As a crash does. Returns when the next one serves."""

@@ -62,6 +62,7 @@ class Scene:
         self.readers = []
         self.container = None
         self.keeper = 0
+        self.killed = 0  # the worker that was killed last
 
     def start(self, **more):
         self.dsec.start(**more)
@@ -70,13 +71,12 @@ class Scene:
 
     def kill_worker(self):
         """Whatever it is doing, starting included. Returns when."""
-        workers = until("there is a worker", lambda: children(self.keeper), pause=0.001)
+        worker, = until("there is another worker",
+                        lambda: [pid for pid in children(self.keeper) if pid != self.killed],
+                        pause=0.001)
+        self.killed = worker
         begin = time.monotonic()
-        for worker in workers:
-            try:
-                os.kill(worker, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        os.kill(worker, signal.SIGKILL)
         return begin
 
     def kill_served(self):

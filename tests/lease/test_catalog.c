@@ -74,7 +74,7 @@ static void what_is_not_said_is_dopplers_or_the_contracts(void **state)
 	assert_int_equal(catalog->unmount_timeout_ms, 60000);
 	assert_int_equal(catalog->n_api_listen, 0);
 	assert_null(catalog->api_admin_group);
-	assert_null(catalog->audit_file);
+	assert_null(catalog->audit.file);
 	assert_int_equal(integration->credentials.source, CREDENTIALS_ENVIRONMENT);
 	assert_null(integration->ca_file);
 	assert_string_equal(integration->path, "/doppler/");
@@ -160,7 +160,7 @@ static void what_is_said_is_what_is_read(void **state)
 	assert_int_equal(catalog->unmount_timeout_ms, 3600000);
 	assert_string_equal(catalog->api_listen[0], "unix:/run/dsec.sock");
 	assert_string_equal(catalog->api_admin_group, "dsec");
-	assert_string_equal(catalog->audit_file, "/a");
+	assert_string_equal(catalog->audit.file, "/a");
 	catalog_unref(catalog);
 }
 

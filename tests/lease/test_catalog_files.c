@@ -104,8 +104,8 @@ static const char every_object[] =
 	"  \"c\": {\"credentials\": {\"source\": \"profile\", \"?\": 0}},"
 	"  \"d\": {\"credentials\": {\"source\": \"process\", \"?\": 0}}},"
 	" \"projects\": {\"p\": {\"c\": {\"?\": 0, \"access\": {\"?\": 0, \"allow\": {\"?\": 0}},"
-	"  \"dynamic_secrets\": {\"S\": {\"?\": 0}}}}}}";
-#define N_OBJECTS 12
+	"  \"dynamic_secrets\": {\"S\": {\"?\": 0, \"on_rotate\": {\"?\": 0}}}}}}}";
+#define N_OBJECTS 13
 
 struct members {
 	char name[MEMBERS_MAX][64];

@@ -20,7 +20,7 @@
 
 #define ARENA_SIZE (256ul * 1024)
 #define LEASES     40
-#define DEATHS     100
+#define DEATHS     40
 
 struct memory {
 	int secret_fd, ledger_fd;
