@@ -191,7 +191,7 @@ static int change_file(struct draft *draft, const struct options *options,
 		       const struct configure_change *change, struct dsec_error *err)
 {
 	_cleanup_free_ char *present = NULL, *text = NULL;
-	size_t n;
+	size_t n = 0;
 
 	int r = read_present(draft, &present, &n, err);
 	if (r < 0)

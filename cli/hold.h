@@ -26,6 +26,6 @@ struct hold {
 
 /* Returns what a shell's $? would be: the command's exit status, or 128 and the signal that ended
  * it. */
-int hold_run(const struct hold *hold);
+int hold_run(const struct hold *given);
 
 #endif

@@ -129,11 +129,12 @@ static void *watch_socket(void *arg)
 	char body[64];
 
 	snprintf(body, sizeof(body), "{\"ttl_sec\":%" PRId64 "}", ttl);
-	while (ttl >= CATALOG_TTL_MIN_MS / 1000) {
+	if (ttl < CATALOG_TTL_MIN_MS / 1000)
+		return NULL;
+	while (true) {
 		sleep((unsigned)(ttl / 2));
 		ask(watch, "POST", "/renew", body);
 	}
-	return NULL;
 }
 
 void lease_watch_begin(struct lease_watch *watch)

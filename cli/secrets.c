@@ -216,15 +216,14 @@ const struct command secrets_command = {
 
 static char *join(const struct options *options)
 {
-	size_t size = 1;
+	size_t size = 1, n = 0;
 
 	for (size_t i = 0; i < options->n_operands; i++)
 		size += strlen(options->operands[i]) + 1;
 	char *list = alloc_zeroed(size, 1);
-	for (size_t i = 0; i < options->n_operands; i++) {
-		strcat(list, i > 0 ? "," : "");
-		strcat(list, options->operands[i]);
-	}
+	for (size_t i = 0; i < options->n_operands; i++)
+		n += (size_t)snprintf(list + n, size - n, "%s%s", i > 0 ? "," : "",
+				      options->operands[i]);
 	return list;
 }
 
@@ -258,7 +257,7 @@ static int get(json_t **ret, const struct options *options, struct dsec_error *e
 		r = source_get(&text, NULL, &missing, &source, &choice, err);
 	if (r < 0)
 		return r;
-	if (missing[0] && !options->missing_fine)
+	if (missing && missing[0] && !options->missing_fine)
 		r = dsec_error_set(err, DSEC_ERROR_NOT_CONFIGURED,
 				   "Could not find requested secret%s: %s",
 				   strchr(missing, ',') ? "s" : "", missing);
@@ -271,7 +270,7 @@ static int get(json_t **ret, const struct options *options, struct dsec_error *e
 static int run_get(const struct options *options)
 {
 	struct dsec_error err;
-	json_t *values;
+	json_t *values = NULL;
 
 	if (get(&values, options, &err) < 0) {
 		log_error(LOG_ERR, &err, NULL);

@@ -1,10 +1,10 @@
 # bash completion for dsec
 # What can come next, dsec itself says; it never leases for that.
 _dsec() {
-	local cur prev words cword value line
+	local cur words cword value line
 	COMPREPLY=()
 	if declare -F _get_comp_words_by_ref >/dev/null; then
-		_get_comp_words_by_ref -n =: cur prev words cword
+		_get_comp_words_by_ref -n =: cur words cword
 	else
 		cur=${COMP_WORDS[COMP_CWORD]} words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
 	fi

@@ -45,7 +45,7 @@ struct record {
 
 /* The longest text that is kept: a .status of some fifty leases. Who was about to open a longer one
  * when its process died looks it up once more. */
-#define RECORDS_TEXT_MAX (32u * 1024)
+#define RECORDS_TEXT_MAX (32ul * 1024)
 
 /* Of a node: 0, or 1 + the place of the record's first cell. */
 typedef uint32_t record_at;

@@ -37,7 +37,7 @@
 #define SHARED_HANDLES_MAX (256u * 1024)
 /* Nodes, at a cell or a few each. Beyond, likewise: such a node is stale to the next process. */
 #define SHARED_CELLS_MAX  (256u * 1024)
-#define SHARED_CELL_BYTES 208
+#define SHARED_CELL_BYTES 208ul
 /* Holders that are watched. The end of one whose place is longer is the end of its leases at the
  * next process, which does not know it. */
 #define SHARED_HOLDERS_MAX 16384u

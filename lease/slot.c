@@ -236,12 +236,6 @@ void slot_make(struct slot *slot)
 		grant_begin(slot);
 }
 
-static void drop(struct principal *principal)
-{
-	principal->slot = NULL;
-	principal_rotated(principal, "the configuration has changed");
-}
-
 void slot_drop_stale(struct slot *slot)
 {
 	const struct recipe *recipe = slot->pool->recipe;

@@ -28,7 +28,8 @@ struct fixture {
 	char last_reason[160];
 	char log[4096]; /* the latest lines */
 
-	struct lease *kept; /* of a lease that the next engine is to have with its secret; or NULL */
+	struct lease
+		*kept; /* of a lease that the next engine is to have with its secret; or NULL */
 
 	/* What becomes of calls: the first n of this operation end like this, the rest well. */
 	enum provider_op bad_op;
