@@ -48,12 +48,6 @@ static struct token *token_add(struct tokens *tokens, const char *project, const
 	return token;
 }
 
-static void drop(struct tokens *tokens, struct token *token)
-{
-	tokens->n--;
-	token_free(token);
-}
-
 static void put_hex(char *to, const unsigned char *bytes, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -219,11 +213,13 @@ int tokens_create(struct tokens *tokens, const char *project, const char *config
 	int r = hash_text(token->hash, text, strlen(text))
 			? save(tokens, err)
 			: dsec_error_set(err, DSEC_ERROR_FAULT, "SHA-256 does not work here");
-	if (r < 0)
-		drop(tokens, token);
-	else
-		*ret = token;
-	return r;
+	if (r < 0) {
+		tokens->n--;
+		token_free(token);
+		return r;
+	}
+	*ret = token;
+	return 0;
 }
 
 static struct token *find(const struct tokens *tokens, const char *id)
@@ -245,8 +241,11 @@ int tokens_revoke(struct tokens *tokens, const char *id, struct dsec_error *err)
 		return dsec_error_set(err, DSEC_ERROR_NOT_CONFIGURED,
 				      "there is no token %.64s: 'dsec tokens list' lists them", id);
 	/* It is refused from now on, whether or not the disk takes it. */
-	drop(tokens, token);
-	return save(tokens, err);
+	list_remove(&token->link);
+	tokens->n--;
+	int r = save(tokens, err);
+	token_free(token);
+	return r;
 }
 
 /* Using. */

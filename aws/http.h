@@ -17,6 +17,10 @@
  * so, and a request that meets the closing is lost. */
 #define HTTP_IDLE_MAX_S 30L
 
+/* Of what is sent and of what comes, at a time. All of it is wiped after each request, however
+ * little was used: libcurl's own 64 KiB would be most of a request's cost. */
+#define HTTP_BUFFER_SIZE 16384L
+
 /* An integration's connections; they are shared with no other. */
 struct http {
 	CURLM *multi;

@@ -26,9 +26,9 @@
  * All of it happens within one call, because nobody else is at the other end.
  */
 
-#define HEADER_MAX (KEYS_TOKEN_MAX + 64u)
-/* Of a request line and headers, of which the token is the longest. */
-#define HEAD_MAX (KEYS_TOKEN_MAX + 8192u)
+/* Of a request line and headers, without the token. */
+#define HEAD_MAX         8192u
+#define SIGN_BUFFER_SIZE 1024L /* the least: no answer comes */
 /* How often libcurl is called until it has sent a request that it need not wait for. */
 #define STEPS_MAX 16
 
@@ -40,10 +40,11 @@ static int no_memory(struct dsec_error *err)
 static int add_header(struct curl_slist **headers, const char *name, const char *value,
 		      struct dsec_error *err)
 {
-	_cleanup_wipe_ char *line = alloc_zeroed(HEADER_MAX, 1);
+	size_t size = strlen(name) + strlen(": ") + strlen(value) + 1;
+	_cleanup_wipe_ char *line = alloc_zeroed(size, 1);
 	struct curl_slist *longer;
 
-	snprintf(line, HEADER_MAX, "%s: %s", name, value);
+	snprintf(line, size, "%s: %s", name, value);
 	longer = curl_slist_append(*headers, line);
 	if (!longer)
 		return no_memory(err);
@@ -54,9 +55,9 @@ static int add_header(struct curl_slist **headers, const char *name, const char 
 static int add_token(struct curl_slist **headers, const struct secret *token,
 		     struct dsec_error *err)
 {
-	_cleanup_wipe_ char *text = alloc_zeroed(KEYS_TOKEN_MAX + 1, 1);
+	_cleanup_wipe_ char *text = alloc_zeroed(secret_size(token) + 1, 1);
 
-	secret_copy(token, 0, text, KEYS_TOKEN_MAX);
+	secret_copy(token, 0, text, secret_size(token));
 	return add_header(headers, "X-Amz-Security-Token", text, err);
 }
 
@@ -136,6 +137,8 @@ static CURL *make_nowhere(const struct request *request, struct curl_slist *head
 	curl_easy_setopt(easy, CURLOPT_ABSTRACT_UNIX_SOCKET, name);
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, SIGN_BUFFER_SIZE);
+	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, HTTP_BUFFER_SIZE);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)request->n_body);
@@ -160,22 +163,22 @@ static char *find_authorization(char *head)
 
 /* Takes the connection as soon as there is one, and what has come on it. True once the whole head
  * has. */
-static bool read_head(int listening, int *fd, char *head, size_t *n)
+static bool read_head(int listening, int *fd, char *head, size_t max, size_t *n)
 {
 	ssize_t got;
 
 	if (*fd < 0)
 		*fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	do {
-		got = *fd < 0 ? 0 : recv(*fd, head + *n, HEAD_MAX - *n, 0);
+		got = *fd < 0 ? 0 : recv(*fd, head + *n, max - *n, 0);
 		if (got > 0)
 			*n += (size_t)got;
-	} while (got > 0 && *n < HEAD_MAX);
+	} while (got > 0 && *n < max);
 	return strstr(head, "\r\n\r\n") != NULL;
 }
 
 /* Performs what can be done without waiting, which is all up to the answer. */
-static bool catch_head(CURL *easy, int listening, char *head)
+static bool catch_head(CURL *easy, int listening, char *head, size_t max)
 {
 	CURLM *multi = curl_multi_init();
 	bool whole = false;
@@ -187,7 +190,7 @@ static bool catch_head(CURL *easy, int listening, char *head)
 	curl_multi_add_handle(multi, easy);
 	for (int step = 0; step < STEPS_MAX && running && !whole; step++) {
 		curl_multi_perform(multi, &running);
-		whole = read_head(listening, &fd, head, &n);
+		whole = read_head(listening, &fd, head, max, &n);
 	}
 	curl_multi_remove_handle(multi, easy);
 	curl_multi_cleanup(multi);
@@ -199,7 +202,9 @@ static bool catch_head(CURL *easy, int listening, char *head)
 static int add_authorization(struct curl_slist **headers, const struct request *request,
 			     const char *url, struct dsec_error *err)
 {
-	_cleanup_wipe_ char *head = alloc_zeroed(HEAD_MAX + 1, 1);
+	const struct secret *token = request->keys->token;
+	size_t max = HEAD_MAX + (token ? secret_size(token) : 0);
+	_cleanup_wipe_ char *head = alloc_zeroed(max + 1, 1);
 	char name[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	const char *value = NULL;
 	int listening = listen_nowhere(name, sizeof(name));
@@ -209,7 +214,7 @@ static int add_authorization(struct curl_slist **headers, const struct request *
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot sign: %s",
 				      strerror(-listening));
 	easy = make_nowhere(request, *headers, url, name, err);
-	if (easy && catch_head(easy, listening, head))
+	if (easy && catch_head(easy, listening, head, max))
 		value = find_authorization(head);
 	curl_easy_cleanup(easy);
 	close(listening);

@@ -218,7 +218,8 @@ static const char *const of_sanitizers[] = {"ptrace",
 					    "setrlimit",
 					    "prlimit64",
 					    "arch_prctl",
-					    "mincore"};
+					    "mincore",
+					    "getdents"};
 #endif
 
 /* One rule; a call that this machine or library does not know needs none. */

@@ -370,6 +370,8 @@ void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease)
 {
 	if (event == LEASE_GONE)
 		return; /* it ended before */
+	if (event == LEASE_ACTIVE && lease_holder_kind(lease->slot.holder) == HOLDER_STOCK)
+		return; /* nobody can be given it before it is somebody's */
 
 	struct message *message = message_new(MESSAGE_LEASE, 1);
 	message->event = event;
@@ -476,7 +478,8 @@ static int open_files(struct fs *fs, int fuse_fd, struct dsec_error *err)
 		close(fuse_fd);
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "no descriptors: %s", strerror(-r));
 	}
-	return session_open(files, fuse_fd, err);
+	r = session_open(files, fuse_fd, err);
+	return r < 0 ? r : session_watch(files, err);
 }
 
 static void free_queue(struct queue *queue)
@@ -533,7 +536,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	fs->version = alloc_copy(options->version);
 	fs->opened = options->opened;
 	fs->opened_arg = options->opened_arg;
-	fs->files.inbox.fd = fs->files.outbox.fd = -1;
+	fs->files.inbox.fd = fs->files.outbox.fd = fs->files.epoll_fd = -1;
 	list_init(&fs->early);
 	list_init(&fs->all_pending);
 	table_init(&fs->pending, 0);

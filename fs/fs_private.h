@@ -52,6 +52,7 @@ struct origin {
 /* The file thread's own state. */
 struct files {
 	struct fuse_session *session;
+	int epoll_fd; /* the session's descriptor and the inbox's */
 	struct shared *shared;
 	int fuse_fd;         /* the session's */
 	struct queue inbox;  /* from the engine's thread */
@@ -100,6 +101,7 @@ struct kept {
 
 /* Opens the session on a mounted descriptor, which it takes over, also when it fails. */
 int session_open(struct files *files, int fuse_fd, struct dsec_error *err);
+int session_watch(struct files *files, struct dsec_error *err); /* before session_run */
 void session_close(struct files *files);
 void *session_run(void *arg); /* the thread; arg is the files */
 
@@ -153,6 +155,7 @@ void files_replay(struct files *files);
 void files_lookup(fuse_req_t req, fuse_ino_t folder, const char *name);
 void files_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups);
 void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void files_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info);
 void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		   struct fuse_file_info *info);
 double cache_seconds(int64_t ms);

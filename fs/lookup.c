@@ -207,6 +207,34 @@ void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *f
 	fuse_reply_none(req);
 }
 
+/* Is every caller shown the same names? */
+static bool lists_alike(const struct entry *folder)
+{
+	if (folder->config)
+		return !folder->config->access.hide;
+	for (size_t i = 0; i < folder->n_children; i++) {
+		const struct config *config = folder->children[i].config;
+
+		if (config && config->access.hide)
+			return false;
+	}
+	return true;
+}
+
+/* The kernel keeps what a folder lists, until it is told or the folder's time of change moves; both
+ * happen at a reload (nodes_reload). But to answer ENOSYS, so that it would not even ask, is not
+ * for us: it would keep the listings of folders, too, in which callers are shown different names.
+ */
+void files_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
+{
+	const struct node *folder = node_of(req, id);
+
+	if (!folder)
+		return;
+	info->cache_readdir = info->keep_cache = folder->entry && lists_alike(folder->entry);
+	fuse_reply_open(req, info);
+}
+
 /* Offsets: 0 ".", 1 "..", then the children; an entry's cookie is the offset of the next. NULL: no
  * more; "": nothing at this offset. */
 static const char *listed(fuse_req_t req, const struct node *folder, size_t at, struct stat *stat)

@@ -521,6 +521,12 @@ static bool same_bytes(const struct node *node, const struct entry *entry)
 	return false;
 }
 
+void node_renew_listing(struct nodes *nodes, struct node *node)
+{
+	node->time_ms = tree_loaded_ms(nodes->tree);
+	node_invalidate(nodes, node);
+}
+
 void nodes_reload(struct nodes *nodes, struct tree *tree)
 {
 	struct tree *old = nodes->tree;
@@ -536,6 +542,8 @@ void nodes_reload(struct nodes *nodes, struct tree *tree)
 		if (entry && same_bytes(node, entry)) {
 			node->entry = entry;
 			show_entry(node);
+			if (node->kind == NODE_FOLDER)
+				node_renew_listing(nodes, node);
 			continue;
 		}
 		if (node->opens > 0 || !list_empty(&node->waiters))

@@ -82,6 +82,9 @@ struct node {
 
 	uint64_t lookups; /* as the kernel counts them */
 	uint64_t opens;
+	/* An OPEN of it was answered, by this worker or by one before: its pages may be locked by
+	 * who reads them, and nothing can be stored any more. */
+	bool was_open;
 	int64_t open_since_at; /* boottime, while it is open */
 	record_at record;      /* as the next process finds it; 0: none */
 	uint64_t stored;       /* UNLEASED: as many bytes may lie in its page cache already */

@@ -19,6 +19,10 @@ void node_unbind(struct node *node);
 /* Has the kernel drop its pages, by the engine's thread. */
 void node_invalidate(struct nodes *nodes, const struct node *node);
 
+/* The kernel drops what it has kept of a folder's listing. That takes no lock that a LOOKUP may
+ * hold. */
+void node_renew_listing(struct nodes *nodes, struct node *node);
+
 /* Binds it to leases that are alive, in the order of the entry's bits, and learns its size. */
 void node_bind_to(struct nodes *nodes, struct node *node, const struct lease *const *leases);
 

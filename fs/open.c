@@ -42,6 +42,7 @@ static void reply_open(struct files *files, fuse_req_t req, struct node *node,
 	info.fh = handles_open(&files->nodes.handles, node->id, origin->unique, &known);
 	if (!known)
 		count_open(files, node);
+	node->was_open = true;
 	if (fuse_reply_open(req, &info) < 0 && !known &&
 	    handles_release(&files->nodes.handles, info.fh))
 		let_go(files, node);
@@ -75,15 +76,6 @@ static void open_leased(struct files *files, fuse_req_t req, struct node *node,
 		callers_opened(&files->callers, node->bindings[i].lease, caller);
 	}
 	reply_open(files, req, node, origin);
-}
-
-static void open_cached(struct files *files, fuse_req_t req, struct node *node)
-{
-	struct lease_caller caller = look_at_caller(files, req);
-
-	files->n_cached++;
-	open_leased(files, req, node, &caller, &files->origin);
-	who_unref(caller.who);
 }
 
 /* With a sentence for .status and a line in the audit log. */
@@ -288,6 +280,24 @@ static bool store(struct files *files, struct node *node)
 	return stored;
 }
 
+/* What comes with the first OPEN's answer costs no READ. If it fails, a READ it is. */
+static void open_ready(struct files *files, fuse_req_t req, struct node *node,
+		       const struct origin *origin)
+{
+	struct lease_caller caller;
+
+	if (node->kind != NODE_LEASED) {
+		reply_open(files, req, node, origin);
+		return;
+	}
+	if (!node->was_open && files->first_open == FS_FIRST_OPEN_STORE)
+		store(files, node);
+	caller = look_at_caller(files, req);
+	files->n_cached++;
+	open_leased(files, req, node, &caller, origin);
+	who_unref(caller.who);
+}
+
 /* The answer's leases in the order of the entry's bits: the answer may be to a question that was
  * asked before a reload. */
 static bool sort_leases(const struct entry *entry, const struct message *message,
@@ -449,10 +459,8 @@ void files_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 		open_report(files, req, node);
 	else if (node->kind == NODE_UNLEASED || node->kind == NODE_EMPTY)
 		open_empty(files, req, node, &viewer, info->flags);
-	else if (node->kind == NODE_LEASED)
-		open_cached(files, req, node);
 	else
-		reply_open(files, req, node, &files->origin);
+		open_ready(files, req, node, &files->origin);
 }
 
 static void reply_part(fuse_req_t req, const char *bytes, size_t n, size_t size, off_t offset)

@@ -192,6 +192,7 @@ static void restore(void *arg, const struct record_found *found)
 	node->record = found->at;
 	node->lookups = found->lookups;
 	node->stored = found->stored;
+	node->was_open = true; /* as far as anybody knows */
 	node->ino = record->ino;
 	node->folder = record->folder;
 	node->ttl_ms = record->ttl_ms;
@@ -205,6 +206,8 @@ static void restore(void *arg, const struct record_found *found)
 		node->error = record->error;
 		node->content = record->content;
 		enter_key(nodes, node);
+		if (node->kind == NODE_FOLDER) /* the configuration may be another by now */
+			node_renew_listing(nodes, node);
 		return;
 	}
 	node_unbind(node);

@@ -12,11 +12,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "fs/fs_private.h"
@@ -84,6 +84,7 @@ static const struct fuse_lowlevel_ops serving = {
 	.open = files_open,
 	.read = files_read,
 	.release = files_release,
+	.opendir = files_opendir,
 	.readdir = files_readdir,
 	.statfs = files_statfs,
 	.getxattr = files_getxattr,
@@ -97,6 +98,7 @@ int session_open(struct files *files, int fuse_fd, struct dsec_error *err)
 	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 	struct fuse_lowlevel_ops ops = serving;
 
+	files->epoll_fd = -1;
 	readonly_refuse(&ops);
 	snprintf(path, sizeof(path), "/dev/fd/%d", fuse_fd);
 	files->session = fuse_session_new(&args, &ops, sizeof(ops), files);
@@ -113,8 +115,28 @@ int session_open(struct files *files, int fuse_fd, struct dsec_error *err)
 	return 0;
 }
 
+static int watch(const struct files *files, int operation, int fd, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.fd = fd};
+
+	return epoll_ctl(files->epoll_fd, operation, fd, &event);
+}
+
+/* An epoll set and no poll(2): that would register with both, and leave both, for each request. */
+int session_watch(struct files *files, struct dsec_error *err)
+{
+	files->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (watch(files, EPOLL_CTL_ADD, files->inbox.fd, EPOLLIN) < 0 ||
+	    watch(files, EPOLL_CTL_ADD, files->fuse_fd, 0) < 0)
+		return dsec_error_set(err, DSEC_ERROR_FAULT, "epoll: %s", strerror(errno));
+	return 0;
+}
+
 void session_close(struct files *files)
 {
+	if (files->epoll_fd >= 0)
+		close(files->epoll_fd);
+	files->epoll_fd = -1;
 	if (files->session)
 		fuse_session_destroy(files->session); /* closes the descriptor */
 	files->session = NULL;
@@ -349,6 +371,21 @@ static int serve(struct files *files)
 	return 0;
 }
 
+/* Waits, and takes what messages there are. Is there a request, too? */
+static bool wait_for_work(struct files *files)
+{
+	struct epoll_event events[2];
+	int n = epoll_wait(files->epoll_fd, events, 2, -1);
+	bool requests = false;
+
+	for (int i = 0; i < n; i++)
+		if (events[i].data.fd == files->inbox.fd)
+			take_messages(files);
+		else
+			requests = true;
+	return requests;
+}
+
 /* An earlier process has had it. */
 static void resume(struct files *files)
 {
@@ -365,23 +402,23 @@ static void resume(struct files *files)
 void *session_run(void *arg)
 {
 	struct files *files = arg;
-	struct pollfd fds[] = {
-		{.fd = files->inbox.fd, .events = POLLIN},
-		{.fd = fuse_session_fd(files->session), .events = POLLIN},
-	};
+	bool watching = false; /* the device */
 	int r = 0;
 
 	if (files->held)
 		resume(files);
 	while (!files->stopping) {
-		if (poll(fds, files->held ? 1 : 2, -1) < 0)
-			continue;
-		if (fds[0].revents)
-			take_messages(files);
-		if (r == 0 && fds[1].revents && !files->held && !files->stopping)
+		if (r == 0 && !watching && !files->held)
+			watching = watch(files, EPOLL_CTL_MOD, files->fuse_fd, EPOLLIN) == 0;
+
+		bool requests = wait_for_work(files);
+
+		if (r == 0 && requests && !files->held && !files->stopping)
 			r = serve(files);
-		if (r < 0 && fds[1].fd >= 0) {
-			fds[1].fd = -1; /* only messages from now on */
+		if (r < 0 && watching) {
+			/* Only messages from now on. */
+			watch(files, EPOLL_CTL_DEL, files->fuse_fd, 0);
+			watching = false;
 			tell(files, files->initialised ? MESSAGE_ENDED : MESSAGE_STARTED, -r);
 		}
 	}

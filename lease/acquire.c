@@ -66,7 +66,7 @@ static void request_succeed(struct request *request)
 {
 	const struct engine_observer *observer = &request->engine->env.observer;
 	const struct lease *leases[CATALOG_DYNAMICS_MAX];
-	bool waited = false;
+	bool waited = false, warm = false;
 
 	detach(request);
 	for (size_t i = 0; i < request->n; i++) {
@@ -74,13 +74,16 @@ static void request_succeed(struct request *request)
 
 		leases[i] = part->lease;
 		waited |= part->waited;
-		if (part->waited && observer->handed_out)
+		warm |= part->warm;
+		if ((part->waited || part->warm) && observer->handed_out)
 			observer->handed_out(observer->arg, part->lease, &request->caller);
 		if (!part->waited && observer->reused)
 			observer->reused(observer->arg, part->lease, &request->caller);
 	}
 	if (waited)
 		request->engine->counters.acquired_made++;
+	else if (warm)
+		request->engine->counters.acquired_warm++;
 	else
 		request->engine->counters.acquired_cached++;
 	request->done(request->arg, leases, request->n, NULL);
@@ -288,6 +291,10 @@ static void want(struct request *request, const struct acquire *asked, const str
 
 	const struct lease *lease = slot_lease(part->slot);
 
+	if (!lease) {
+		lease = warm_take(part->slot);
+		part->warm = lease != NULL;
+	}
 	if (lease)
 		part->lease = lease_ref(lease);
 	else
@@ -364,7 +371,7 @@ uint64_t engine_acquire(struct engine *engine, const struct acquire *request, en
 	if (refusing) {
 		const struct lease_slot slot = slot_name(refusing);
 
-		request_fail(waiter, &slot, &refusing->refusal);
+		request_fail(waiter, &slot, refusing->refusal);
 		return 0;
 	}
 	if (waiter->n_missing == 0) {

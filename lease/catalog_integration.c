@@ -9,7 +9,7 @@
 
 #define RATE_DEFAULT 10.0
 #define RATE_MIN     0.1
-#define RATE_MAX     1000.0
+#define RATE_MAX     10000.0
 
 /* Credentials. None of these messages shows a value: what stands here by mistake may be a secret.
  */

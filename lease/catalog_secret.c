@@ -192,14 +192,14 @@ static void read_scope(struct dynamic_secret *ret, const struct cursor *object)
 			      name);
 }
 
-static void read_warm(const struct cursor *object)
+/* After max_leases. */
+static void read_warm(struct dynamic_secret *ret, const struct cursor *object)
 {
 	struct cursor at;
-	unsigned warm = 0;
 
-	cursor_integer(object, "warm", 0, MAX_LEASES_MAX, &warm);
-	if (warm > 0 && cursor_member(object, "warm", &at))
-		cursor_refuse(&at, "this version does not keep leases ready yet; it has to be 0");
+	cursor_integer(object, "warm", 0, MAX_LEASES_MAX, &ret->warm);
+	if (ret->warm > ret->max_leases && cursor_member(object, "warm", &at))
+		cursor_refuse(&at, "is more than the %u users of max_leases", ret->max_leases);
 }
 
 /* "30/m". */
@@ -306,8 +306,8 @@ void read_dynamic_secret(struct dynamic_secret *ret, const struct cursor *at)
 	read_tags(ret, at);
 	read_times(ret, at);
 	read_scope(ret, at);
-	read_warm(at);
 	cursor_integer(at, "max_leases", 1, MAX_LEASES_MAX, &ret->max_leases);
+	read_warm(ret, at);
 	read_max_rate(ret, at);
 	if (ret->integration && !fingerprint(ret))
 		at->reader->no_memory = true;

@@ -136,6 +136,7 @@ void engine_start(struct engine *engine, bool rebuild)
 	reconcile_recalled(engine);
 	list_each (at, &engine->accounts)
 		reconcile_begin(container_of(at, struct account, link));
+	warm_start(engine);
 }
 
 int64_t engine_tick(struct engine *engine)

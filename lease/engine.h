@@ -37,11 +37,17 @@ enum holder_kind {
 	HOLDER_PROCESS,   /* likewise */
 	HOLDER_OPEN,      /* one open file of CONFIG@fresh; numbered by the filesystem */
 	HOLDER_CLIENT,    /* one answer of the API; numbered by it */
+	HOLDER_STOCK,     /* nobody yet: a lease that is kept ready; numbered by the engine */
 };
 
 static inline lease_holder lease_holder_of(enum holder_kind kind, uint64_t number)
 {
 	return (uint64_t)kind << 56 | number;
+}
+
+static inline enum holder_kind lease_holder_kind(lease_holder holder)
+{
+	return (enum holder_kind)(holder >> 56);
 }
 
 static inline lease_holder lease_holder_user(uid_t uid)
@@ -87,6 +93,10 @@ struct lease *lease_unref(const struct lease *lease); /* NULL-safe; returns NULL
  * rotated meanwhile. */
 #define LEASE_STICKY_MS       10000
 #define LEASE_STICKY_GRACE_MS 60000
+
+/* A lease that is kept ready (`warm`) is replaced so long before its rotate_at, or in the last
+ * quarter of the time until then where that is less. */
+#define WARM_LEAD_MS 30000
 
 /* Which of a slot's live leases a reader gets: the newest that has min_validity left; or the one
  * that this caller read within the last LEASE_STICKY_MS

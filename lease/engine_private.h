@@ -5,6 +5,7 @@
  *   account.c    an integration in use: its provider, its limiter, what AWS's clock says
  *   pool.c       a dynamic secret: its recipe, how many users it has, how often it may make one
  *   slot.c       who shares a lease: its live leases, the one being made, who waits for it
+ *   warm.c       leases that are ready before anybody asks
  *   acquire.c    readers: what each asked for, until when it waits
  *   holder.c     whose lease it is, and that it ends with its holder
  *   principal.c  one IAM user, from the intent to the look that says it is gone: journal, end
@@ -70,7 +71,8 @@ struct principal;
 
 struct engine_counters {
 	uint64_t intended, activated, failed, ended, gone, renewed;
-	uint64_t acquired_cached, acquired_made, acquired_failed[LIMITER_KINDS], abandoned;
+	uint64_t acquired_cached, acquired_warm, acquired_made, acquired_failed[LIMITER_KINDS],
+		abandoned;
 	uint64_t journal_failed;
 	uint64_t making_ms; /* intent to active, all activated together */
 };
@@ -159,6 +161,8 @@ struct pool {
 	struct account *account; /* the recipe's */
 	struct list principals, slots;
 	size_t n_principals;
+	struct list places; /* that keep a lease ready */
+	size_t n_places;
 	struct bucket rate;
 	struct list thirsty; /* slots that wait for a token of `rate` */
 	struct timer token;
@@ -187,6 +191,7 @@ struct part {
 	struct list link;    /* in the slot's waiters, while it waits */
 	struct lease *lease; /* NULL while it waits */
 	bool waited;
+	bool warm; /* it was ready, and is this reader's from now on */
 };
 
 struct slot {
@@ -198,12 +203,13 @@ struct slot {
 	const struct lease **leases; /* live, of the present recipe; the principals hold them */
 	size_t n_leases, size;
 	struct principal *making;
-	struct list thirsty; /* in the pool's */
-	size_t n_parts;      /* that refer to it, whether they wait or have their lease */
-	struct list waiters; /* the parts that wait */
-	struct dsec_error refusal;
+	struct list thirsty;        /* in the pool's */
+	size_t n_parts;             /* that refer to it, whether they wait or have their lease */
+	struct list waiters;        /* the parts that wait */
+	struct dsec_error *refusal; /* NULL: it has not failed since it last had a lease */
 	int64_t refused_until_at;
-	unsigned failures; /* in a row */
+	unsigned failures;        /* in a row */
+	struct warm_place *place; /* NULL: nothing is kept ready in it */
 	struct timer
 		forget; /* frees it when nothing is left in it: never while somebody works on it */
 };
@@ -231,6 +237,27 @@ void slot_drop_stale(struct slot *slot);
 void slot_idle(struct slot *slot); /* something has left it, perhaps the last */
 void slot_free(struct slot *slot);
 
+/* Keeps one lease ready in its slot. */
+struct warm_place {
+	struct slot *slot;
+	struct list link;  /* in the pool's */
+	struct timer look; /* when to see whether one has to be made */
+	unsigned failures; /* in a row */
+	int64_t retry_at;
+	bool waits_for_room; /* among the secret's users */
+};
+
+void warm_configure(struct pool *pool);   /* as its recipe says */
+void warm_finish(struct pool *pool);      /* frees its places; leases stay as they are */
+void warm_start(struct engine *engine);   /* from here on they are filled */
+void warm_look(struct warm_place *place); /* something has changed */
+void warm_room(struct pool *pool);        /* a user is gone */
+void warm_ready(struct warm_place *place, const struct lease *lease);
+void warm_failed(struct warm_place *place);
+/* One that is ready and nobody's is from now on the slot's, which has none. NULL: there is none. */
+const struct lease *warm_take(struct slot *slot);
+size_t warm_ready_count(const struct pool *pool);
+
 struct request;
 void part_ready(struct part *part, const struct lease *lease);
 void part_failed(struct part *part, const struct dsec_error *err);
@@ -251,6 +278,16 @@ enum principal_state {
 struct grant;
 struct renewal;
 
+/* The removal of a principal's user; not there before one is begun. */
+struct ending {
+	struct principal *principal;
+	struct removal removal;
+	unsigned troubles; /* calls that failed, in a row */
+	struct dsec_error trouble;
+	int64_t trouble_ms;
+};
+
+/* There are thousands of them, nearly all active: what an active one does not need stands apart. */
 struct principal {
 	struct engine *engine;
 	struct account *account; /* NULL: its integration is not configured */
@@ -273,7 +310,7 @@ struct principal {
 	struct timer due; /* active: when to ask whether somebody holds it */
 	struct grant *grant;
 	struct renewal *renewal;
-	struct removal removal;
+	struct ending *ending;
 	struct limiter_call check; /* is it still there? (reconcile.c) */
 
 	struct lease *lease; /* the published version, or one without its secret; NULL: never active
@@ -291,9 +328,6 @@ struct principal {
 	bool key_unknown;   /* a key may be there whose id is not known */
 	int64_t settled_at; /* from here on NoSuchEntity is believed */
 	int64_t echo_at;    /* until here a CreateUser without an answer may yet take effect */
-	unsigned troubles;  /* calls of its removal that failed, in a row */
-	struct dsec_error trouble;
-	int64_t trouble_ms;
 };
 
 struct principal *principal_new(struct engine *engine, struct account *account, struct pool *pool,
@@ -336,6 +370,8 @@ void grant_begin(struct slot *slot);
 void grant_intended(struct principal *principal, const struct dsec_error *err);
 void grant_recorded(struct principal *principal);
 void grant_late(struct principal *principal); /* its deadline has passed */
+/* Somebody waits for it now: its calls go before those that nobody waits for. */
+void grant_hurry(struct principal *principal);
 /* Nobody wants it any more. True when nothing of it is under way; else principal_remove is called
  * when the last answer has come. */
 bool grant_abandon(struct principal *principal);

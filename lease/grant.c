@@ -96,7 +96,10 @@ static struct slot *leave(struct principal *principal, const struct dsec_error *
 	slot->making = NULL;
 	principal->slot = NULL;
 	pool_failed(slot->pool, err);
-	slot_refuse(slot, err);
+	if (slot->place)
+		warm_failed(slot->place);
+	if (!slot->place || !list_empty(&slot->waiters))
+		slot_refuse(slot, err);
 	return slot;
 }
 
@@ -265,6 +268,7 @@ static void begin_again(struct principal *principal)
 	principal->slot = NULL;
 	principal_revoke(principal, "failed: made by a clock that was wrong");
 	slot_make(slot);
+	slot_idle(slot);
 }
 
 void grant_created(struct grant *grant, int64_t created_ms)
@@ -380,6 +384,19 @@ void grant_retry_or_fail(struct grant *grant, struct limiter_call *call,
 	grant->error = *err;
 	grant->has_error = true;
 	limiter_retry(call, GRANT_BACKOFF_MS, GRANT_BACKOFF_CAP_MS);
+}
+
+enum limiter_class grant_class(const struct grant *grant)
+{
+	const struct slot *slot = grant->principal->slot;
+
+	return slot && slot->place && list_empty(&slot->waiters) ? LIMITER_REST : LIMITER_LEASES;
+}
+
+void grant_hurry(struct principal *principal)
+{
+	limiter_hurry(&principal->grant->user_call, LIMITER_LEASES);
+	limiter_hurry(&principal->grant->key_call, LIMITER_LEASES);
 }
 
 bool grant_abandon(struct principal *principal)

@@ -48,6 +48,8 @@ struct grant {
 void grant_user_init(struct grant *grant);
 void grant_user_begin(struct grant *grant, enum grant_user_step step);
 void grant_key_init(struct grant *grant);
+/* In which class its calls go: behind what somebody waits for, or with it. */
+enum limiter_class grant_class(const struct grant *grant);
 void grant_key_begin(struct grant *grant, enum grant_key_step step);
 void grant_key_forget_strays(struct grant *grant);
 

@@ -36,7 +36,7 @@ void grant_key_begin(struct grant *grant, enum grant_key_step step)
 {
 	grant->key_step = step;
 	limiter_submit(&grant->principal->account->limiter, &grant->key_call,
-		       step == KEY_VERIFY ? LIMITER_FREE : LIMITER_LEASES);
+		       step == KEY_VERIFY ? LIMITER_FREE : grant_class(grant));
 }
 
 void grant_key_forget_strays(struct grant *grant)

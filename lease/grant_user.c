@@ -36,7 +36,7 @@ static void fill(struct limiter_call *call, struct provider_call *to)
 void grant_user_begin(struct grant *grant, enum grant_user_step step)
 {
 	grant->user_step = step;
-	limiter_submit(&grant->principal->account->limiter, &grant->user_call, LIMITER_LEASES);
+	limiter_submit(&grant->principal->account->limiter, &grant->user_call, grant_class(grant));
 }
 
 static void begin_later(struct grant *grant, enum grant_user_step step)

@@ -16,6 +16,8 @@
 
 #define JOURNAL_FILE "journal.db"
 
+#define CACHE_KIB_TEXT "256"
+
 /* PRAGMA user_version. Raised when the table changes; a file with a higher one is left alone. */
 #define SCHEMA_VERSION      2
 #define SCHEMA_VERSION_TEXT "2"
@@ -305,6 +307,11 @@ static int make_durable(struct journal_db *db, struct dsec_error *err)
 				      "%s lies on a file system that cannot hold it: SQLite needs "
 				      "shared memory there for its write-ahead log",
 				      db->file);
+	/* Every write is of one row, anywhere in the tree: to keep more of it than the way there
+	 * gains nothing. */
+	r = execute(db, "PRAGMA cache_size=-" CACHE_KIB_TEXT, err);
+	if (r < 0)
+		return r;
 	/* WAL alone would sync at checkpoints only. */
 	return execute(db, "PRAGMA synchronous=FULL", err);
 }

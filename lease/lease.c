@@ -2,6 +2,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lease/alloc.h"
 
@@ -9,6 +10,7 @@
 struct counted_lease {
 	struct lease lease;
 	atomic_uint references;
+	char texts[];
 };
 
 static struct counted_lease *counted(const struct lease *lease)
@@ -16,21 +18,46 @@ static struct counted_lease *counted(const struct lease *lease)
 	return (struct counted_lease *)lease;
 }
 
+/* The texts stand behind the lease, in the same block: there are thousands of leases, and a block
+ * for each text would be half of what a lease takes. */
+static size_t size_of_text(const char *text)
+{
+	return text ? strlen(text) + 1 : 0;
+}
+
+static const char *put_text(char **at, const char *text)
+{
+	size_t n = size_of_text(text);
+	char *put = *at;
+
+	if (!text)
+		return NULL;
+	memcpy(put, text, n);
+	*at += n;
+	return put;
+}
+
 struct lease *lease_new(const struct lease *from)
 {
-	struct counted_lease *made = alloc_zeroed(1, sizeof(*made));
+	struct counted_lease *made = alloc_zeroed(
+		1, sizeof(*made) + size_of_text(from->slot.project) +
+			   size_of_text(from->slot.config) + size_of_text(from->slot.secret) +
+			   size_of_text(from->integration) + size_of_text(from->user) +
+			   size_of_text(from->arn) + size_of_text(from->policy_name) +
+			   size_of_text(from->access_key_id));
 	struct lease *lease = &made->lease;
+	char *at = made->texts;
 
 	atomic_init(&made->references, 1);
 	*lease = *from;
-	lease->slot.project = alloc_copy(from->slot.project);
-	lease->slot.config = alloc_copy(from->slot.config);
-	lease->slot.secret = alloc_copy(from->slot.secret);
-	lease->integration = alloc_copy(from->integration);
-	lease->user = alloc_copy(from->user);
-	lease->arn = alloc_copy(from->arn);
-	lease->policy_name = alloc_copy(from->policy_name);
-	lease->access_key_id = alloc_copy(from->access_key_id);
+	lease->slot.project = put_text(&at, from->slot.project);
+	lease->slot.config = put_text(&at, from->slot.config);
+	lease->slot.secret = put_text(&at, from->slot.secret);
+	lease->integration = put_text(&at, from->integration);
+	lease->user = put_text(&at, from->user);
+	lease->arn = put_text(&at, from->arn);
+	lease->policy_name = put_text(&at, from->policy_name);
+	lease->access_key_id = put_text(&at, from->access_key_id);
 	if (from->secret_access_key)
 		lease->secret_access_key = secret_ref(from->secret_access_key);
 	return lease;
@@ -55,11 +82,6 @@ struct lease *lease_ref(const struct lease *lease)
 	return &made->lease;
 }
 
-static void free_text(const char *text)
-{
-	free((char *)text);
-}
-
 struct lease *lease_unref(const struct lease *lease)
 {
 	if (!lease)
@@ -71,14 +93,6 @@ struct lease *lease_unref(const struct lease *lease)
 	 * that ends it sees that the others are through. */
 	if (atomic_fetch_sub_explicit(&made->references, 1, memory_order_acq_rel) > 1)
 		return NULL;
-	free_text(lease->slot.project);
-	free_text(lease->slot.config);
-	free_text(lease->slot.secret);
-	free_text(lease->integration);
-	free_text(lease->user);
-	free_text(lease->arn);
-	free_text(lease->policy_name);
-	free_text(lease->access_key_id);
 	secret_unref(lease->secret_access_key);
 	free(made);
 	return NULL;

@@ -250,6 +250,17 @@ void limiter_retry(struct limiter_call *call, int64_t base_ms, int64_t cap_ms)
 	submit_after(call, limiter_jitter(call->limiter->clock, cap < cap_ms ? cap : cap_ms));
 }
 
+void limiter_hurry(struct limiter_call *call, enum limiter_class class)
+{
+	if (call->class <= class || call->state == LIMITER_IDLE || call->state == LIMITER_IN_FLIGHT)
+		return;
+	call->class = class;
+	if (call->state == LIMITER_QUEUED) {
+		list_remove(&call->link);
+		list_append(&call->limiter->queues[class], &call->link);
+	}
+}
+
 bool limiter_cancel(struct limiter_call *call)
 {
 	struct limiter *limiter = call->limiter;

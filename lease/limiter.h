@@ -132,6 +132,9 @@ void limiter_submit_after(struct limiter *limiter, struct limiter_call *call,
  * base_ms doubled with each failure, up to cap_ms. */
 void limiter_retry(struct limiter_call *call, int64_t base_ms, int64_t cap_ms);
 
+/* What waits for its turn, or is to, has the turn of a more urgent class. */
+void limiter_hurry(struct limiter_call *call, enum limiter_class class);
+
 /* Forgets it; `done` is not called. True when it was under way, and so may take effect. */
 bool limiter_cancel(struct limiter_call *call);
 

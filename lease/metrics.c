@@ -56,9 +56,11 @@ static void print_readers(FILE *to, const struct engine *engine)
 	head(to, "reads_total", "counter", "Readers, by what they were given.");
 	fprintf(to,
 		"dsec_reads_total{result=\"cached\"} %" PRIu64
+		"\ndsec_reads_total{result=\"warm\"} %" PRIu64
 		"\ndsec_reads_total{result=\"made\"} %" PRIu64
 		"\ndsec_reads_total{result=\"interrupted\"} %" PRIu64 "\n",
-		counters->acquired_cached, counters->acquired_made, counters->abandoned);
+		counters->acquired_cached, counters->acquired_warm, counters->acquired_made,
+		counters->abandoned);
 	for (int kind = 0; kind < LIMITER_KINDS; kind++)
 		if (counters->acquired_failed[kind] > 0)
 			fprintf(to, "dsec_reads_total{result=\"%s\"} %" PRIu64 "\n",
@@ -164,7 +166,7 @@ static void print_pools(FILE *to, const struct engine *engine)
 
 static void print_users(FILE *to, const struct engine *engine)
 {
-	size_t creating = 0, active = 0, revoking = 0, troubled = 0;
+	size_t creating = 0, active = 0, revoking = 0, troubled = 0, ready = 0;
 
 	list_each (at, &engine->principals) {
 		const struct principal *principal = container_of(at, struct principal, link);
@@ -172,8 +174,13 @@ static void print_users(FILE *to, const struct engine *engine)
 		creating += principal->state < PRINCIPAL_ACTIVE;
 		active += principal->state == PRINCIPAL_ACTIVE;
 		revoking += principal->state == PRINCIPAL_REVOKING;
-		troubled += principal->state == PRINCIPAL_REVOKING && principal->troubles > 0;
+		troubled += principal->state == PRINCIPAL_REVOKING && principal->ending &&
+			    principal->ending->troubles > 0;
 	}
+	list_each (each, &engine->pools)
+		ready += warm_ready_count(container_of(each, struct pool, link));
+	gauge(to, "leases_ready", "Leases that are kept ready (warm) and can be had at once.",
+	      ready);
 	head(to, "users", "gauge", "IAM users of this daemon, by state.");
 	fprintf(to,
 		"dsec_users{state=\"creating\"} %zu\ndsec_users{state=\"active\"} %zu\n"

@@ -108,6 +108,7 @@ struct pool *pool_get(struct engine *engine, const char *project, const char *co
 	list_init(&pool->principals);
 	list_init(&pool->slots);
 	list_init(&pool->thirsty);
+	list_init(&pool->places);
 	list_append(&engine->pools, &pool->link);
 	table_insert(&engine->pools_by_name, &pool->by_name, hash_name(engine, &name));
 	return pool;
@@ -115,6 +116,7 @@ struct pool *pool_get(struct engine *engine, const char *project, const char *co
 
 static void pool_free(struct pool *pool)
 {
+	warm_finish(pool);
 	list_each (at, &pool->slots)
 		slot_free(container_of(at, struct slot, link));
 	timer_disarm(&pool->engine->timers, &pool->token);
@@ -188,6 +190,7 @@ void pools_configure(struct engine *engine)
 			unconfigure(pool);
 		list_each (each, &pool->slots)
 			slot_drop_stale(container_of(each, struct slot, link));
+		warm_configure(pool);
 		if (!pool->recipe && list_empty(&pool->principals) && list_empty(&pool->slots))
 			pool_free(pool);
 	}

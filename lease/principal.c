@@ -54,7 +54,6 @@ struct principal *principal_new(struct engine *engine, struct account *account, 
 	principal->timer.fire = timer_fired;
 	principal->due.fire = due;
 	principal->write_again.fire = write_again;
-	principal->removal.owner = &removal_owner;
 	list_append(&engine->principals, &principal->link);
 	list_append(&pool->principals, &principal->in_pool);
 	pool->n_principals++;
@@ -87,7 +86,9 @@ void principal_free(struct principal *principal)
 		principal->account->n_principals--;
 	grant_free(principal->grant);
 	renewal_cancel(principal->renewal);
-	removal_cancel(&principal->removal);
+	if (principal->ending)
+		removal_cancel(&principal->ending->removal);
+	free(principal->ending);
 	if (principal->check.state != LIMITER_IDLE)
 		limiter_cancel(&principal->check);
 	timer_disarm(&engine->timers, &principal->timer);
@@ -380,14 +381,28 @@ void principal_revoke(struct principal *principal, const char *reason)
 		principal_remove(principal);
 }
 
+static struct ending *ending_new(struct principal *principal)
+{
+	struct ending *ending = alloc_zeroed(1, sizeof(*ending));
+
+	ending->principal = principal;
+	ending->removal.owner = &removal_owner;
+	return ending;
+}
+
 void principal_remove(struct principal *principal)
 {
 	const struct journal_record *record = &principal->record;
-	struct removal_user *user = &principal->removal.user;
 
 	if (!principal->account)
 		return; /* until a configuration names its integration again */
-	principal->removal.limiter = &principal->account->limiter;
+	if (!principal->ending)
+		principal->ending = ending_new(principal);
+
+	struct removal *removal = &principal->ending->removal;
+	struct removal_user *user = &removal->user;
+
+	removal->limiter = &principal->account->limiter;
 	*user = (struct removal_user){
 		.name = record->user,
 		.settled_at = principal->settled_at,
@@ -402,7 +417,7 @@ void principal_remove(struct principal *principal)
 		user->known = principal->user_certain && user->access_key_id;
 		user->policy_name = record->policy_name;
 	}
-	removal_start(&principal->removal);
+	removal_start(removal);
 }
 
 void principal_gone(struct principal *principal)
@@ -411,6 +426,7 @@ void principal_gone(struct principal *principal)
 
 	principal->state = PRINCIPAL_GONE;
 	principal->pool->n_principals--;
+	warm_room(principal->pool);
 	principal_set_key_left(principal, false);
 	engine->counters.gone += principal->counted;
 	engine->n_users -= principal->counted;
@@ -434,7 +450,8 @@ void principal_drop(struct principal *principal)
 
 static void removal_done(struct removal *removal, enum removal_outcome outcome)
 {
-	struct principal *principal = container_of(removal, struct principal, removal);
+	const struct ending *ending = container_of(removal, struct ending, removal);
+	struct principal *principal = ending->principal;
 	struct engine *engine = principal->engine;
 
 	if (outcome == REMOVAL_FOREIGN)
@@ -454,33 +471,33 @@ static void removal_done(struct removal *removal, enum removal_outcome outcome)
 		timer_arm(&engine->timers, &principal->timer, sure_at);
 		return;
 	}
-	if (principal->troubles > 0)
+	if (ending->troubles > 0)
 		engine_log(engine, LOG_NOTICE, "the user %s is gone", principal->record.user);
 	principal_gone(principal);
 }
 
 static void keys_gone(struct removal *removal)
 {
-	principal_set_key_left(container_of(removal, struct principal, removal), false);
+	principal_set_key_left(container_of(removal, struct ending, removal)->principal, false);
 }
 
 static void removal_trouble(struct removal *removal, enum provider_op op,
 			    const struct dsec_error *err)
 {
-	struct principal *principal = container_of(removal, struct principal, removal);
-	struct engine *engine = principal->engine;
+	struct ending *ending = container_of(removal, struct ending, removal);
+	const struct principal *principal = ending->principal;
+	const struct engine *engine = principal->engine;
 
-	principal->troubles++;
-	principal->trouble = *err;
-	principal->trouble_ms = account_ms(principal->account);
-	if (IS_POWER_OF_TWO(principal->troubles) && engine->env.observer.revocation_failed)
+	ending->troubles++;
+	ending->trouble = *err;
+	ending->trouble_ms = account_ms(principal->account);
+	if (IS_POWER_OF_TWO(ending->troubles) && engine->env.observer.revocation_failed)
 		engine->env.observer.revocation_failed(engine->env.observer.arg, &principal->record,
 						       err);
-	if (IS_POWER_OF_TWO(principal->troubles) &&
-	    (principal->troubles > 1 || !limiter_transient(err)))
+	if (IS_POWER_OF_TWO(ending->troubles) && (ending->troubles > 1 || !limiter_transient(err)))
 		engine_log(engine, LOG_WARNING,
 			   "the user %s is still to be removed: %s has failed, %u calls in all: %s",
-			   principal->record.user, provider_op_name(op), principal->troubles,
+			   principal->record.user, provider_op_name(op), ending->troubles,
 			   err->message);
 }
 

@@ -79,6 +79,9 @@ static void print_principal(FILE *to, const struct principal *principal)
 		fprintf(to, "      still %s\n", grant_step_text(principal));
 	if (principal->state == PRINCIPAL_ACTIVE && principal->adopted)
 		fprintf(to, "      made by an earlier daemon: kept to its end, not handed out\n");
+	if (principal->state == PRINCIPAL_ACTIVE &&
+	    lease_holder_kind(principal->holder) == HOLDER_STOCK)
+		fprintf(to, "      kept ready: nobody has it yet\n");
 	if (principal->state == PRINCIPAL_REVOKING) {
 		fprintf(to, "      to be removed: %s\n", record->reason);
 		if (!principal->account)
@@ -87,11 +90,11 @@ static void print_principal(FILE *to, const struct principal *principal)
 				"else "
 				"can remove it\n",
 				record->integration);
-		if (principal->troubles > 0) {
+		if (principal->ending && principal->ending->troubles > 0) {
 			fprintf(to, "      %u calls have failed; it is tried again\n",
-				principal->troubles);
-			print_error(to, "      ", "last", &principal->trouble,
-				    principal->trouble_ms);
+				principal->ending->troubles);
+			print_error(to, "      ", "last", &principal->ending->trouble,
+				    principal->ending->trouble_ms);
 		}
 	}
 	if (principal->write_failures > 0)
@@ -134,6 +137,9 @@ static void print_pool(FILE *to, const struct pool *pool)
 	fprintf(to, "%s (integration %s): %zu active, %zu of at most %u users\n", pool->secret,
 		pool->account->name, n_in_state(pool, PRINCIPAL_ACTIVE), pool->n_principals,
 		pool->recipe->secret.max_leases);
+	if (pool->n_places > 0)
+		fprintf(to, "  %zu of %zu kept ready (warm) can be had at once\n",
+			warm_ready_count(pool), pool->n_places);
 	if (waiting > 0)
 		fprintf(to, "  %zu readers wait\n", waiting);
 	if (pool->error_ms != 0)
@@ -180,14 +186,19 @@ static json_t *json_time(int64_t ms)
 	return json_string(text);
 }
 
+static json_t *json_error(const struct dsec_error *err)
+{
+	return json_pack("{s:s, s:s, s:s, s:s}", "kind", dsec_error_kind_name(err->kind), "message",
+			 err->message, "code", err->code, "request_id", err->request_id);
+}
+
 /* Who shares the lease: "shared", "uid 1000", or of what kind the one holder is. */
 static void holder_text(char to[HOLDER_TEXT_MAX], const struct principal *principal)
 {
 	static const char *const kinds[] = {
-		[HOLDER_CONTAINER] = "container",
-		[HOLDER_PROCESS] = "process",
-		[HOLDER_OPEN] = "open file",
-		[HOLDER_CLIENT] = "client",
+		[HOLDER_CONTAINER] = "container", [HOLDER_PROCESS] = "process",
+		[HOLDER_OPEN] = "open file",      [HOLDER_CLIENT] = "client",
+		[HOLDER_STOCK] = "nobody yet",
 	};
 	lease_holder holder = principal->slot    ? principal->slot->holder
 			      : principal->lease ? principal->lease->slot.holder
@@ -220,13 +231,8 @@ static json_t *json_principal(const struct principal *principal)
 	json_object_set_new(object, "holder", json_string(holder));
 	if (principal->state == PRINCIPAL_REVOKING)
 		json_object_set_new(object, "reason", json_string(record->reason));
-	if (principal->troubles > 0)
-		json_object_set_new(object, "error",
-				    json_pack("{s:s, s:s, s:s, s:s}", "kind",
-					      dsec_error_kind_name(principal->trouble.kind),
-					      "message", principal->trouble.message, "code",
-					      principal->trouble.code, "request_id",
-					      principal->trouble.request_id));
+	if (principal->ending && principal->ending->troubles > 0)
+		json_object_set_new(object, "error", json_error(&principal->ending->trouble));
 	return object;
 }
 

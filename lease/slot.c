@@ -37,7 +37,9 @@ static void forget(struct timer *timer)
 {
 	struct slot *slot = container_of(timer, struct slot, forget);
 
-	if (slot->n_leases == 0 && slot->n_parts == 0 && !slot->making)
+	if (slot->place)
+		warm_look(slot->place);
+	else if (slot->n_leases == 0 && slot->n_parts == 0 && !slot->making)
 		slot_free(slot);
 }
 
@@ -73,6 +75,7 @@ void slot_free(struct slot *slot)
 	list_remove(&slot->thirsty);
 	list_remove(&slot->link);
 	table_remove(&engine->slots_by_key, &slot->by_key);
+	free(slot->refusal);
 	free(slot->leases);
 	free(slot);
 }
@@ -115,7 +118,7 @@ void slot_add(struct slot *slot, const struct lease *lease)
 			return;
 		}
 	if (slot->n_leases == slot->size) {
-		slot->size = slot->size ? 2 * slot->size : 4;
+		slot->size = slot->size ? 2 * slot->size : 1;
 		slot->leases = alloc_resized(slot->leases, slot->size, sizeof(struct lease *));
 	}
 	slot->leases[slot->n_leases++] = lease;
@@ -143,7 +146,9 @@ void slot_refuse(struct slot *slot, const struct dsec_error *err)
 	if (slot->failures < REFUSAL_DOUBLINGS)
 		pause = REFUSAL_MS << slot->failures;
 	slot->failures++;
-	slot->refusal = *err;
+	if (!slot->refusal)
+		slot->refusal = alloc_zeroed(1, sizeof(*slot->refusal));
+	*slot->refusal = *err;
 	slot->refused_until_at = engine_now(slot->pool->engine) + pause;
 }
 
@@ -153,6 +158,10 @@ void slot_ready(struct slot *slot, const struct lease *lease)
 
 	slot->failures = 0;
 	slot->refused_until_at = 0;
+	free(slot->refusal);
+	slot->refusal = NULL;
+	if (slot->place)
+		warm_ready(slot->place, lease);
 	/* Who comes while these are answered finds the lease by itself. */
 	list_take_all(&waiters, &slot->waiters);
 	while (!list_empty(&waiters)) {
@@ -209,8 +218,12 @@ void slot_make_now(struct slot *slot)
 
 void slot_make(struct slot *slot)
 {
-	if (slot->making || !list_empty(&slot->thirsty) || list_empty(&slot->waiters))
+	if (!list_empty(&slot->thirsty) || list_empty(&slot->waiters))
 		return;
+	if (slot->making) {
+		grant_hurry(slot->making);
+		return;
+	}
 	if (!slot->pool->recipe) {
 		slot_fail_unconfigured(slot);
 		return;
@@ -231,10 +244,16 @@ void slot_drop_stale(struct slot *slot)
 	for (size_t i = 0; i < slot->n_leases; i++) {
 		const struct lease *lease = slot->leases[i];
 
-		if (recipe && lease->fingerprint == recipe->secret.fingerprint)
+		if (recipe && lease->fingerprint == recipe->secret.fingerprint) {
 			slot->leases[kept++] = lease;
-		else
-			principal_by_id(slot->pool->engine, lease->id)->slot = NULL;
+			continue;
+		}
+
+		struct principal *principal = principal_by_id(slot->pool->engine, lease->id);
+
+		principal->slot = NULL;
+		if (lease_holder_kind(slot->holder) == HOLDER_STOCK)
+			principal_revoke(principal, "the configuration has changed");
 	}
 	slot->n_leases = kept;
 

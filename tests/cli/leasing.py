@@ -81,6 +81,29 @@ class MainJob(Case):
         self.assertEqual(len(self.calls("CreateUser")), 1)
         dsec.stop()
 
+    def ready(self, dsec, n):
+        until(f"{n} leases are ready", lambda: f"\ndsec_leases_ready {n}\n" in
+              dsec.read(".dsec/metrics").decode())
+
+    def test_lease_that_is_kept_ready_is_read_while_aws_is_silent(self):
+        for scope, events in (("shared", ["active"]), ("user", ["active", "active", "handed_out"])):
+            audit = {"audit": {"file": f"/tmp/dsec-warm-{os.getpid()}-{scope}.jsonl"}}
+            self.addCleanup(pathlib.Path(audit["audit"]["file"]).unlink)
+            dsec = self.dsec({"warm": 1, "scope": scope}, **audit).mount()
+            self.ready(dsec, 1)
+            self.iam.fault("*", kind="hold", times=1000)
+            key = dsec.key()
+            name = dsec.read("app/dev/AWS_USER_USERNAME").decode()
+            lines = pathlib.Path(audit["audit"]["file"]).read_text().splitlines()
+            told = [line["event"] for line in map(json.loads, lines) if line.get("user") == name]
+            self.assertEqual(told, events)
+            self.iam.reset()
+            self.iam.release()
+            self.assertIn(name, self.iam.users())
+            self.assertTrue(works(self.iam.endpoint, key))
+            dsec.stop()
+            self.assertEqual(self.iam.users(), {})
+
     def test_fifty_readers_at_once_make_one_user(self):
         dsec = self.dsec().mount()
         self.iam.fault("CreateUser", kind="hold", times=1)

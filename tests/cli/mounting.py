@@ -330,8 +330,7 @@ class Secrecy(unittest.TestCase):
         dsec = Dsec(self, configuration()).mount()
         for pid in (dsec.pid(), dsec.worker()):
             limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
-            # The hard limit is left to the commands that it runs, which get theirs back.
-            self.assertRegex(limits, r"Max core file size +0 ")
+            self.assertRegex(limits, r"Max core file size +0 +0 ")
         dsec.stop()
 
     def test_files_of_the_daemon_are_its_owner_s(self):

@@ -146,6 +146,24 @@ static void keys_go_before_leases_before_the_rest(void **state)
 	bench_free(bench);
 }
 
+static void what_somebody_waits_for_by_now_goes_before_the_rest(void **state)
+{
+	struct bench *bench = bench_new(1);
+	struct errand first, rest, hurried, lease;
+
+	submit(bench, &first, LIMITER_REST);
+	submit(bench, &rest, LIMITER_REST);
+	submit(bench, &hurried, LIMITER_REST);
+	limiter_hurry(&hurried.call, LIMITER_LEASES);
+	limiter_hurry(&hurried.call, LIMITER_REST); /* never back */
+	submit(bench, &lease, LIMITER_LEASES);
+	run(bench, 10000);
+	assert_int_equal(hurried.order, 1);
+	assert_int_equal(lease.order, 2);
+	assert_int_equal(rest.order, 3);
+	bench_free(bench);
+}
+
 static void a_flood_of_leases_does_not_keep_removals_out_for_ever(void **state)
 {
 	struct bench *bench = bench_new(10);
@@ -301,6 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rate_is_never_exceeded),
 		cmocka_unit_test(keys_go_before_leases_before_the_rest),
+		cmocka_unit_test(what_somebody_waits_for_by_now_goes_before_the_rest),
 		cmocka_unit_test(a_flood_of_leases_does_not_keep_removals_out_for_ever),
 		cmocka_unit_test(verification_takes_no_token),
 		cmocka_unit_test(throttling_slows_down_and_success_speeds_up_again),

@@ -293,6 +293,17 @@ class Reloading(Case):
             mounted.until(lambda: not os.path.exists(self.fs.path("plain")), "ENOENT")
             self.fails_with(errno.ENOENT, self.fs.path("plain", "A"))
 
+    def test_a_listing_that_the_kernel_kept_is_renewed(self):
+        folder = os.open(self.fs.path("plain"), os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, folder)
+        for listed in (self.fs.path("plain"), folder):
+            self.assertNotIn("B", os.listdir(listed))
+            self.assertNotIn("new", os.listdir(self.fs.path()))
+        self.fs.reload(self.changed(plain={"secrets": {"A": "1", "B": "2"}}, new={}))
+        for listed in (self.fs.path("plain"), folder):
+            mounted.until(lambda listed=listed: "B" in os.listdir(listed), "the new key")
+        mounted.until(lambda: "new" in os.listdir(self.fs.path()), "the new config")
+
     def test_a_changed_value_is_seen_and_an_open_file_keeps_the_old(self):
         path = self.fs.path("plain", "A")
         with open(path) as held:

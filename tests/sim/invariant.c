@@ -62,9 +62,10 @@ static void check_created(struct sim *sim, struct cloud_user *user)
 		sim_broken(sim, "%s was made under %s", user->name, user->path);
 	if (!line && !sim->rebuilt)
 		sim_broken(sim, "%s was made without a line in the journal", user->name);
-	/* A lost call that takes effect after somebody has deleted the user makes it once more. */
-	list_each (at, &sim->leases)
-		if (strcmp(container_of(at, struct sim_lease, link)->lease->user, user->name) == 0)
+	/* A lost call that takes effect after somebody has deleted the user makes it once more,
+	 * without what the grant has put on it since. */
+	for (size_t i = 0; i < SIM_ROBBED; i++)
+		if (strcmp(sim->robbed[i], user->name) == 0)
 			user->tampered = true;
 	user->tag = -1;
 	if (!line || !sim_parse_pool(line->config, line->secret, &user->tag))
@@ -130,14 +131,36 @@ void sim_check_active(struct sim *sim, const struct lease *lease)
 	if (sim->expiry_in_policy && policy->deny_ms != rounded_up(lease->expires_ms))
 		sim_broken(sim, "%s: told to end %lld ms before its policy does", lease->user,
 			   (long long)(policy->deny_ms - lease->expires_ms));
+}
 
-	/* Single flight: nothing is made where something can be had. */
-	list_each (at, &sim->leases) {
-		const struct sim_lease *seen = container_of(at, struct sim_lease, link);
+/* Of one that nobody had yet, what counts is when it was taken. What is kept ready is made before
+ * its predecessor is over. */
+static int64_t needed_at(const struct sim *sim, const struct lease *lease)
+{
+	const struct sim_lease *seen = NULL;
+
+	list_each (at, &sim->leases)
+		if (strcmp(container_of(at, struct sim_lease, link)->lease->id, lease->id) == 0)
+			seen = container_of(at, struct sim_lease, link);
+	if (seen)
+		return sim->world.now_at;
+	bool ahead = sim->warm > 0 && (lease->slot.holder == 0 ||
+				       lease_holder_kind(lease->slot.holder) == HOLDER_STOCK);
+
+	return lease->start_at + (ahead ? WARM_LEAD_MS : 0);
+}
+
+/* Single flight: nothing is made, or taken, where something can be had. */
+void sim_check_needed(struct sim *sim, const struct lease *lease)
+{
+	int64_t at = needed_at(sim, lease);
+
+	list_each (link, &sim->leases) {
+		const struct sim_lease *seen = container_of(link, struct sim_lease, link);
 		const struct lease *other = seen->lease;
 
 		if (other->fingerprint == lease->fingerprint && !seen->passed_over &&
-		    other->start_at < lease->start_at && other->rotate_at > lease->start_at &&
+		    other->start_at < lease->start_at && other->rotate_at > at &&
 		    other->slot.ttl_ms == lease->slot.ttl_ms &&
 		    other->slot.holder == lease->slot.holder &&
 		    strcmp(other->slot.config, lease->slot.config) == 0 &&

@@ -87,6 +87,9 @@ void sim_choose_life(struct sim *sim)
 		sim->weather.busy_every_ms = 50;
 	sim->uids = many ? 3000 : (unsigned)world_between(&sim->world, 1, 20);
 	sim->max_leases = many ? 2000 : (unsigned)world_between(&sim->world, 1, 60);
+	sim->warm = one_in(sim, 2) ? 0 : (unsigned)world_between(&sim->world, 1, 5);
+	if (sim->warm > sim->max_leases)
+		sim->warm = sim->max_leases;
 	sim->verify = !one_in(sim, 5);
 	sim->expiry_in_policy = !one_in(sim, 5);
 	sim->max_ttl_ms = (one_in(sim, 2) ? 1 : 4) * ttl_s * 1000;
@@ -97,8 +100,8 @@ void sim_choose_life(struct sim *sim)
 	sim->world.local_ms += world_between(&sim->world, -14, 14) * SIM_MINUTE_MS;
 	snprintf(common, sizeof(common),
 		 "\"integration\": \"aws\", \"ttl\": \"%llds\", \"max_ttl\": \"%llds\", "
-		 "\"max_leases\": %u, \"max_rate\": \"%s\"",
-		 (long long)ttl_s, (long long)(sim->max_ttl_ms / 1000), sim->max_leases,
+		 "\"max_leases\": %u, \"warm\": %u, \"max_rate\": \"%s\"",
+		 (long long)ttl_s, (long long)(sim->max_ttl_ms / 1000), sim->max_leases, sim->warm,
 		 many ? "200/s" : "60/m");
 	for (size_t i = 0; i < SIM_CATALOGS; i++)
 		sim->catalogs[i] = make_catalog(sim, i, rate, common);
@@ -299,6 +302,8 @@ static void tamper(struct sim *sim)
 		sim_say(sim, "somebody deletes %s", user->name);
 		if (user->tag >= 0)
 			sim->n_users[user->tag]--;
+		snprintf(sim->robbed[sim->n_robbed++ % SIM_ROBBED], IAM_USER_NAME_MAX, "%s",
+			 user->name);
 		cloud_remove_user(&sim->cloud, user);
 		return;
 	}

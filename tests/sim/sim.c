@@ -59,6 +59,8 @@ static void became_active(struct sim *sim, const struct lease *lease)
 	struct sim_lease *seen = find_lease(sim, lease->id);
 
 	sim_check_active(sim, lease);
+	if (!seen || lease_holder_kind(seen->lease->slot.holder) == HOLDER_STOCK)
+		sim_check_needed(sim, lease);
 	if (seen) {
 		lease_unref(seen->lease);
 		seen->passed_over = true;

@@ -28,6 +28,7 @@
 #define SIM_DAEMON          "0123456789abcdef"
 #define SIM_PATH            "/doppler/" SIM_DAEMON "/"
 #define SIM_CATALOGS        3
+#define SIM_ROBBED          256
 #define SIM_POOLS           4 /* dynamic secrets, all configs together */
 
 /* How bad this life is. */
@@ -64,7 +65,7 @@ struct sim {
 	struct catalog *catalogs[SIM_CATALOGS];
 	size_t catalog; /* the present one */
 	bool verify, expiry_in_policy;
-	unsigned max_leases, uids;
+	unsigned max_leases, uids, warm;
 	int64_t max_ttl_ms;
 
 	struct sim_weather weather;
@@ -75,6 +76,9 @@ struct sim {
 	int64_t alive_at; /* since when this daemon has run, and the machine has not slept */
 	bool disk_failed; /* lately: what is durable may be old */
 	bool rebuilt;     /* the journal was lost once */
+	/* The users that somebody else has deleted last. */
+	char robbed[SIM_ROBBED][IAM_USER_NAME_MAX];
+	size_t n_robbed; /* in all */
 	bool swept;
 
 	struct list readers; /* who waits, longest first */
@@ -107,6 +111,7 @@ __attribute__((format(printf, 2, 3), noreturn)) void sim_broken(const struct sim
 								const char *format, ...);
 void sim_check_effect(void *arg, struct cloud_user *user, enum provider_op op);
 void sim_check_active(struct sim *sim, const struct lease *lease);
+void sim_check_needed(struct sim *sim, const struct lease *lease); /* made, or taken */
 void sim_check_handed_out(struct sim *sim, const struct lease *lease);
 /* What a reader gets of these leases, which are all of one config's. */
 void sim_check_snapshot(const struct sim *sim, const struct lease *const *leases, size_t n);
