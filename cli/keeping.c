@@ -144,8 +144,8 @@ static void on_ready(void *arg)
  * it take another process for the daemon, or hold descriptors. */
 static bool may_be_told(const char *text)
 {
-	static const char *const allowed[] = {"READY=1", "STOPPING=1", "RELOADING=1",
-					      "STATUS=", "MONOTONIC_USEC="};
+	static const char *const allowed[] = {"READY=1",    "STOPPING=1", "RELOADING=1",
+					      "WATCHDOG=1", "STATUS=",    "MONOTONIC_USEC="};
 
 	while (*text) {
 		bool fine = false;

@@ -251,12 +251,11 @@ void slot_drop_stale(struct slot *slot)
 
 		struct principal *principal = principal_by_id(slot->pool->engine, lease->id);
 
-		if (lease_holder_kind(slot->holder) == HOLDER_STOCK) {
-			principal->slot = NULL;
+		principal->slot = NULL;
+		if (lease_holder_kind(slot->holder) == HOLDER_STOCK)
 			principal_revoke(principal, "the configuration has changed");
-		} else {
-			drop(principal);
-		}
+		else
+			principal_rotated(principal, "the configuration has changed");
 	}
 	slot->n_leases = kept;
 
