@@ -223,7 +223,7 @@ static struct lease *make_lease(struct principal *principal, uint64_t generation
 		.rotate_at = rotate_at,
 		.expire_at = principal->expire_at,
 		.fingerprint = record->fingerprint,
-		.renewed = principal->lease != NULL,
+		.renewed = principal->lease && principal->lease->expires_ms != record->expires_ms,
 	};
 	struct lease *lease = lease_new(&from);
 
