@@ -11,8 +11,9 @@
 
 #include "lease/error.h"
 
-#define TRUST_FILE_MAX (4ul * 1024 * 1024) /* the bundles of all public CAs are a quarter of one   \
-					    */
+#define TRUST_FILE_MAX                                                                             \
+	(4ul * 1024 * 1024) /* the bundles of all public CAs are a quarter of one                  \
+			     */
 
 /* What was read, and of which file as it was then. All zero: nothing. */
 struct trust {

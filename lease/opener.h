@@ -1,6 +1,6 @@
 /*
- * opener.h: how files that the configuration names are opened: by open(2), or by whoever does it for
- * a process that may not (cli/worker.c, through the door).
+ * opener.h: how files that the configuration names are opened: by open(2), or by whoever does it
+ * for a process that may not (cli/worker.c, through the door).
  */
 #ifndef DSEC_LEASE_OPENER_H
 #define DSEC_LEASE_OPENER_H
