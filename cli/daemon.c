@@ -431,8 +431,6 @@ static int open_privileged(struct daemon *daemon, struct dsec_error *err)
 	if (r == 0)
 		r = aws_new(&daemon->aws, &system_clock, err);
 	if (r == 0)
-		r = daemon_audit(daemon, daemon->catalog, err);
-	if (r == 0)
 		r = start_api(daemon, err);
 	if (r == 0)
 		r = mount(daemon, err);
@@ -444,7 +442,9 @@ static int open_enclosed(struct daemon *daemon, struct recalled *recalled, bool 
 			 struct dsec_error *err)
 {
 	daemon->ledger = ledger_open(&daemon->options.shared->ledger);
-	int r = open_journal(daemon, recalled, ret_lost, err);
+	int r = daemon_audit(daemon, daemon->catalog, err);
+	if (r == 0)
+		r = open_journal(daemon, recalled, ret_lost, err);
 	if (r == 0)
 		r = start_engine(daemon, recalled, err);
 	if (r == 0 && daemon->api)

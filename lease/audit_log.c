@@ -217,7 +217,8 @@ static void join(struct audit *audit, const struct audit_head *kept)
 
 static void cannot(struct audit *audit, const char *why)
 {
-	snprintf(audit->problem, sizeof(audit->problem), "%s", why);
+	snprintf(audit->problem, sizeof(audit->problem), "%.*s", (int)sizeof(audit->problem) - 1,
+		 why);
 	if (audit->unwritable)
 		return;
 	audit->unwritable = true;
