@@ -67,7 +67,7 @@ static int verify(struct audit_verdict *ret, const struct options *options, stru
 
 static int run(const struct options *options)
 {
-	struct audit_verdict verdict;
+	struct audit_verdict verdict = {0};
 	struct dsec_error err;
 
 	if (options->head && !is_head(options->head)) {

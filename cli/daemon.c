@@ -307,7 +307,10 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		return 0;
 	sandbox_text(text, from->sandbox);
 	daemon->fuse_fd = -1;
-	return fs_start(&daemon->fs, &options, err);
+	int r = fs_start(&daemon->fs, &options, err);
+	if (r == 0)
+		fs_watch_readers(daemon->fs, daemon->audit != NULL);
+	return r;
 }
 
 static int mount(struct daemon *daemon, struct dsec_error *err)

@@ -65,6 +65,7 @@ void daemon_reload(struct daemon *daemon)
 		daemon->catalog = catalog_ref(next);
 		engine_reload(daemon->engine, daemon->catalog);
 		fs_reload(daemon->fs, daemon->catalog);
+		fs_watch_readers(daemon->fs, daemon->audit != NULL);
 		if (daemon->api)
 			api_reload(daemon->api, daemon->catalog);
 		catalog_unref(last);

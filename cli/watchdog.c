@@ -12,11 +12,11 @@ static int64_t next_at;
 void watchdog_init(void)
 {
 	const char *usec = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
-	long long watched = pid ? atoll(pid) : getpid();
+	long long watched = pid ? strtoll(pid, NULL, 10) : getpid();
 
 	/* The manager watches its own child, which this may be, or be the child of. */
 	if (usec && (watched == getpid() || watched == getppid()))
-		interval_ms = atoll(usec) / 1000 / 2;
+		interval_ms = strtoll(usec, NULL, 10) / 1000 / 2;
 	unsetenv("WATCHDOG_USEC");
 	unsetenv("WATCHDOG_PID");
 }

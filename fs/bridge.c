@@ -354,6 +354,11 @@ void fs_dispatch(struct fs *fs, struct engine *engine)
 	} while (watch_has_ended(&fs->watches));
 }
 
+void fs_watch_readers(struct fs *fs, bool on)
+{
+	fs->files.watches_readers = on;
+}
+
 int fs_fd(const struct fs *fs)
 {
 	return fs->watches.fd;

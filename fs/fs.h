@@ -72,7 +72,8 @@ struct fs_options {
 	const char *config_file;  /* FS_ATTRIBUTE_CONFIG */
 	enum fs_first_open first_open;
 	/* A caller has opened so many files of that lease: the first time at once, further ones
-	 * some time, at the latest within fs_stop. For the engine's thread; may be NULL. */
+	 * some time, at the latest within fs_stop. For the engine's thread; may be NULL. Only while
+	 * fs_watch_readers() says so. */
 	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,
 		       uint64_t count);
 	void *opened_arg;
@@ -98,6 +99,9 @@ void fs_hand_over(struct fs *fs);
 
 /* FS_ATTRIBUTE_NOTICE, from now on. */
 void fs_notice(struct fs *fs, const char *text);
+
+/* Is somebody to be told who reads? To look costs some microseconds an OPEN. Not at first. */
+void fs_watch_readers(struct fs *fs, bool on);
 
 /* Readable when the file thread has asked for something; fs_dispatch hands it to the engine. The
  * engine's thread must never be kept from it for long: a look at .status waits for it. */

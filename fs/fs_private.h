@@ -62,6 +62,7 @@ struct files {
 	const struct clock *clock;
 	struct nodes nodes;
 	struct callers callers;
+	_Atomic bool watches_readers;
 	_Atomic uint64_t n_cached; /* opens that needed no answer of the engine */
 	struct holders holders;
 	enum fs_first_open first_open;

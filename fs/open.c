@@ -57,7 +57,7 @@ static struct lease_caller look_at_caller(struct files *files, fuse_req_t req)
 		.uid = ctx->uid,
 		.gid = ctx->gid,
 		.pid = ctx->pid,
-		.who = callers_look(&files->callers, ctx->pid),
+		.who = files->watches_readers ? callers_look(&files->callers, ctx->pid) : NULL,
 	};
 }
 
@@ -73,7 +73,8 @@ static void open_leased(struct files *files, fuse_req_t req, struct node *node,
 
 	for (size_t i = 0; i < node->n_bindings; i++) {
 		leases_remember(&files->nodes.leases, &node->bindings[i], caller->uid, now_at);
-		callers_opened(&files->callers, node->bindings[i].lease, caller);
+		if (files->watches_readers)
+			callers_opened(&files->callers, node->bindings[i].lease, caller);
 	}
 	reply_open(files, req, node, origin);
 }

@@ -34,7 +34,7 @@ static int digit(char c)
 /* Lower case alone: a MAC has one spelling, or a changed letter would go unseen. */
 bool audit_unhex(unsigned char to[AUDIT_MAC_SIZE], const char *hex, size_t n)
 {
-	if (n != 2 * AUDIT_MAC_SIZE)
+	if (n != (size_t)2 * AUDIT_MAC_SIZE)
 		return false;
 	for (size_t i = 0; i < AUDIT_MAC_SIZE; i++) {
 		int high = digit(hex[2 * i]), low = digit(hex[2 * i + 1]);

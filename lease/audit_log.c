@@ -24,7 +24,7 @@
 #include "lease/opener.h"
 
 /* The last whole line is looked for in so much of the file's end. */
-#define TAIL_MAX (4 * AUDIT_LINE_MAX)
+#define TAIL_MAX (4ul * AUDIT_LINE_MAX)
 
 void audit_say(const struct audit *audit, int priority, const char *format, ...)
 {
@@ -179,7 +179,7 @@ static void take_file(struct audit *audit, int fd, const struct stat *st, struct
 
 static int try_open(struct audit *audit, struct tail *ret_tail, struct dsec_error *err)
 {
-	struct stat st;
+	struct stat st = {0};
 	int fd = open_file(audit->options.file, &st, err);
 
 	if (fd < 0)
@@ -254,7 +254,7 @@ int audit_log_open(struct audit *audit, struct dsec_error *err)
 
 int audit_reopen(struct audit *audit, const struct audit_options *options, struct dsec_error *err)
 {
-	struct stat now, st;
+	struct stat now, st = {0};
 	struct tail tail = {0};
 	bool same = audit->fd >= 0 && stat(options->file, &now) == 0 &&
 		    fstat(audit->fd, &st) == 0 && now.st_dev == st.st_dev &&
@@ -447,7 +447,7 @@ static void rotate(struct audit *audit)
 {
 	struct dsec_error err = {0};
 	struct tail tail = {0};
-	struct stat st;
+	struct stat st = {0};
 	int fd = -1;
 
 	if (rename_file(audit))

@@ -184,13 +184,11 @@ bool audit_readers_see(struct audit *audit, const struct lease *lease,
 
 void audit_readers_end(struct audit *audit, const struct lease *lease)
 {
-	struct read_lease *known = find_lease(&audit->readers, lease->id);
+	struct read_lease *known;
 
-	/* The last one takes `known` with it. */
-	for (bool more = known != NULL; more;) {
-		more = known->readers.next->next != &known->readers;
+	/* The last reader takes it along. */
+	while ((known = find_lease(&audit->readers, lease->id)))
 		tell(audit, list_first(&known->readers, struct reader, in_lease));
-	}
 }
 
 void audit_readers_end_all(struct audit *audit)

@@ -816,7 +816,7 @@ static void expect_found(const struct fixture *fixture, int line, const char *wh
 
 	if (!*found)
 		fail_msg("%s at byte %zu is not found", what, at);
-	if (atoi(found) != line)
+	if (strtol(found, NULL, 10) != line)
 		fail_msg("%s at byte %zu, in line %d, is found elsewhere: %s", what, at, line,
 			 found);
 }
