@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,12 +37,15 @@ static int read_line(char to[ASK_LINE_MAX], struct dsec_error *err)
 	size_t n = 0;
 
 	while (true) {
+		struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+		sigset_t none;
 		char c;
-		ssize_t got = read(STDIN_FILENO, &c, 1);
 
-		if (got < 0 && errno == EINTR && !interrupted)
+		/* A blocked Ctrl-C comes through here, so that none is lost before a read. */
+		sigemptyset(&none);
+		if (ppoll(&fd, 1, NULL, &none) < 0 && errno == EINTR && !interrupted)
 			continue;
-		if (got <= 0)
+		if (interrupted || read(STDIN_FILENO, &c, 1) <= 0)
 			return gave_up(err);
 		if (c == '\n' || c == '\r')
 			break;
@@ -69,8 +73,9 @@ int ask_line(char to[ASK_LINE_MAX], const char *question, const char *otherwise,
 
 int ask_secret(char to[ASK_LINE_MAX], const char *question, struct dsec_error *err)
 {
-	const struct sigaction action = {.sa_handler = interrupt}; /* read(2) ends with EINTR */
+	const struct sigaction action = {.sa_handler = interrupt};
 	struct sigaction old;
+	sigset_t blocked, mask;
 	struct termios before, silent;
 	int r;
 
@@ -78,6 +83,10 @@ int ask_secret(char to[ASK_LINE_MAX], const char *question, struct dsec_error *e
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "the terminal: %s", strerror(errno));
 	silent = before;
 	silent.c_lflag &= ~(tcflag_t)ECHO;
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGINT);
+	sigprocmask(SIG_BLOCK, &blocked, &mask);
+	interrupted = 0;
 	sigaction(SIGINT, &action, &old);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
 	do {
@@ -87,6 +96,7 @@ int ask_secret(char to[ASK_LINE_MAX], const char *question, struct dsec_error *e
 	} while (r == 0 && !to[0]);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 	sigaction(SIGINT, &old, NULL);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 	return r;
 }
 
