@@ -18,7 +18,7 @@ import tap
 from daemon import DSEC, TIMEOUT, Dsec, command, configuration
 from localiam import LocalIAM
 
-SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "completions"
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "cli" / "completions"
 
 
 class Case(unittest.TestCase):

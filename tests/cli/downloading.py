@@ -245,7 +245,7 @@ class Names(Case):
         sources = ["flag", "env", "file"]
         choices = [[name for name, used in zip(sources, use) if used]
                    for use in itertools.product((True, False), repeat=3)]
-        for project, config in [(p, c) for p in choices for c in choices if p and c][::3]:
+        for project, config in [(p, c) for p in choices for c in choices if p and c]:
             words, env, lines = [], {}, []
             for given, option, variable, member in (
                     (project, "--project", "DOPPLER_PROJECT", "project"),
