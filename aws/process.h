@@ -25,7 +25,7 @@ struct process_runner {
 };
 
 /* From now on; NULL: commands are run by this process itself. The runner is borrowed. */
-void process_use(const struct process_runner *runner);
+void process_use(const struct process_runner *next);
 
 /* What `run` has started has ended; the status is as waitpid(2) gives it. From the loop's thread.
  */

@@ -140,7 +140,7 @@ int state_give(const char *folder, uid_t uid, gid_t gid, struct dsec_error *err)
 	DIR *dir = fdopendir(folder_fd); /* takes it over */
 	if (!dir || fchown(folder_fd, uid, gid) < 0)
 		r = -errno;
-	for (struct dirent *entry; r == 0 && (entry = readdir(dir));)
+	for (struct dirent *entry; dir && r == 0 && (entry = readdir(dir));)
 		r = give(folder_fd, entry->d_name, uid, gid);
 	if (dir)
 		closedir(dir);

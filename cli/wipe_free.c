@@ -71,37 +71,38 @@ static void free_for_good(void *bytes)
 	next(bytes);
 }
 
-void free(void *bytes)
+/* Parameters as the C library's headers name them, with which they are compared. */
+void free(void *__ptr)
 {
 	int error = errno;
 
-	if (!bytes)
+	if (!__ptr)
 		return;
-	explicit_bzero(bytes, malloc_usable_size(bytes));
-	free_for_good(bytes);
+	explicit_bzero(__ptr, malloc_usable_size(__ptr));
+	free_for_good(__ptr);
 	errno = error;
 }
 
 /* The C library's may move a block, and free the old one as it is. */
-void *realloc(void *old, size_t n)
+void *realloc(void *__ptr, size_t __size)
 {
-	size_t had = old ? malloc_usable_size(old) : 0;
+	size_t had = __ptr ? malloc_usable_size(__ptr) : 0;
 	void *grown;
 
-	if (old && n == 0) {
-		free(old);
+	if (__ptr && __size == 0) {
+		free(__ptr);
 		return NULL;
 	}
-	if (old && n <= had && n >= had / 2) {
-		explicit_bzero((char *)old + n, had - n);
-		return old;
+	if (__ptr && __size <= had && __size >= had / 2) {
+		explicit_bzero((char *)__ptr + __size, had - __size);
+		return __ptr;
 	}
-	grown = malloc(n);
+	grown = malloc(__size);
 	if (!grown)
 		return NULL;
-	if (old) {
-		memcpy(grown, old, n < had ? n : had);
-		free(old);
+	if (__ptr) {
+		memcpy(grown, __ptr, __size < had ? __size : had);
+		free(__ptr);
 	}
 	return grown;
 }

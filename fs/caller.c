@@ -111,7 +111,7 @@ int caller_eldest(pid_t tid, uint64_t namespace, struct caller *ret)
 
 	for (int i = 0; r == 0 && i < ANCESTORS_MAX; i++) {
 		struct caller parent;
-		uint64_t pid, of_parent;
+		uint64_t pid, of_parent = 0;
 
 		if (read_stat(ret->pid, STAT_PARENT, &pid) < 0 || pid == 0 ||
 		    caller_mount_namespace((pid_t)pid, &of_parent) < 0 || of_parent != namespace ||

@@ -271,7 +271,7 @@ static void view_cgroup(struct holders *holders, struct viewer *viewer, const st
 	};
 	bool is_new;
 
-	strcpy(stpcpy(stpcpy(place, cgroup->hierarchy), ":"), cgroup->path);
+	snprintf(place, sizeof(place), "%s:%s", cgroup->hierarchy, cgroup->path);
 	viewer->container = get(holders, &key, &is_new);
 	if (is_new)
 		describe(holders, viewer->container, cgroup);

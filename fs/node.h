@@ -48,14 +48,19 @@ enum node_kind {
 struct node {
 	uint64_t id;
 	enum node_kind kind;
-	struct table_node by_id, by_key;
 	bool keyed; /* found by its key */
+	/* Its name leads to another node now, or to none: only who has it open reads it. */
+	bool stale;
+	bool dead;     /* LEASED: a lease of it has ended */
+	bool replaced; /* LEASED: who reads its name again is given another lease */
+	/* An OPEN of it was answered, by this worker or by one before: its pages may be locked by
+	 * who reads them, and nothing can be stored any more. */
+	bool was_open;
+	bool fresh; /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
+	struct table_node by_id, by_key;
 	struct list in_nodes;
 	struct list in_folders; /* FOLDER */
 
-	/* Its name leads to another node now, or to none: only who has it open reads it. */
-	bool stale;
-	bool dead;                 /* LEASED: a lease of it has ended */
 	const struct entry *entry; /* of the current tree, or of `tree`; NULL: stale and not open */
 	struct tree *tree;         /* NULL, or a reference to the older tree of an open file */
 	uint64_t folder;           /* FOLDER: the id of the folder it is in */
@@ -63,18 +68,17 @@ struct node {
 	struct list in_variants;   /* FOLDER: of a made-up name */
 	int64_t ttl_ms;            /* what its readers ask for; 0: each secret's own */
 	lease_holder holder;       /* 0, or the only one who may open it */
-	bool fresh;    /* FOLDER: CONFIG@fresh; file: its leases end when nobody has it open */
-	uid_t opener;  /* a fresh file that is leased, or about to be: for whom */
-	pid_t refused; /* the thread that was sent to look its name up again */
+	uid_t opener;              /* a fresh file that is leased, or about to be: for whom */
+	pid_t refused;             /* the thread that was sent to look its name up again */
 
 	/* What stat(2) shows. */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
+	int error; /* 0, or the errno of opening it */
 	ino_t ino;
 	size_t size;
 	int64_t time_ms;
-	int error;        /* 0, or the errno of opening it */
 	uint64_t content; /* STATIC, LEASED: a digest of the bytes */
 
 	struct binding *bindings; /* LEASED: in the order of the entry's bits */
@@ -83,15 +87,11 @@ struct node {
 
 	uint64_t lookups; /* as the kernel counts them */
 	uint64_t opens;
-	/* An OPEN of it was answered, by this worker or by one before: its pages may be locked by
-	 * who reads them, and nothing can be stored any more. */
-	bool was_open;
 	int64_t open_since_at; /* boottime, while it is open */
 	record_at record;      /* as the next process finds it; 0: none */
 	uint64_t stored;       /* UNLEASED: as many bytes may lie in its page cache already */
 	struct list waiters;   /* UNLEASED: kept OPENs */
 	struct list watchers;  /* who waits in poll(2) (poll.c) */
-	bool replaced;         /* LEASED: who reads its name again is given another lease */
 	uint64_t acquire;      /* the acquire that they wait for; 0: none */
 };
 

@@ -414,8 +414,12 @@ void engine_abandon(struct engine *engine, uint64_t ticket)
 	request_free(request);
 }
 
-static void forget(struct request *request)
+static void forget(struct engine *engine, uint64_t ticket)
 {
+	struct request *request = request_find(engine, ticket);
+
+	if (!request)
+		return;
 	detach(request);
 	request_free(request);
 }
@@ -427,6 +431,7 @@ void requests_free(struct engine *engine)
 			struct slot *slot = container_of(slot_at, struct slot, link);
 
 			while (!list_empty(&slot->waiters))
-				forget(list_first(&slot->waiters, struct part, link)->request);
+				forget(engine, list_first(&slot->waiters, struct part, link)
+						       ->request->ticket);
 		}
 }

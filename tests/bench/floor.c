@@ -32,25 +32,32 @@ static const char content[] = "0123456789012345678901234567890123456789";
 static struct entry *entries; /* by their node's number; the root's is 1 */
 static size_t n_entries = 1;
 
+/* "PARENT KIND NAME" */
+static void read_entry(char *line)
+{
+	struct entry *entry = &entries[++n_entries];
+	char *rest;
+	size_t parent = strtoul(line, &rest, 10);
+
+	if (parent == 0 || parent >= n_entries || rest[0] != ' ' || !rest[1] || rest[2] != ' ')
+		abort();
+	rest[strcspn(rest, "\n")] = '\0';
+	entry->name = strdup(rest + 3);
+	entry->folder = rest[1] == 'd';
+	if (entries[parent].n++ == 0)
+		entries[parent].first = n_entries;
+}
+
 static void read_tree(void)
 {
-	size_t parent;
-	char kind, name[256];
+	char line[320];
 
 	entries = calloc(ENTRIES_MAX, sizeof(*entries));
 	if (!entries)
 		abort();
 	entries[FUSE_ROOT_ID].folder = true;
-	while (n_entries + 1 < ENTRIES_MAX && scanf("%zu %c %255s", &parent, &kind, name) == 3) {
-		struct entry *entry = &entries[++n_entries];
-
-		if (parent >= n_entries)
-			abort();
-		entry->name = strdup(name);
-		entry->folder = kind == 'd';
-		if (entries[parent].n++ == 0)
-			entries[parent].first = n_entries;
-	}
+	while (n_entries + 1 < ENTRIES_MAX && fgets(line, sizeof(line), stdin))
+		read_entry(line);
 }
 
 static struct stat describe(fuse_ino_t id)

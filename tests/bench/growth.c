@@ -4,6 +4,7 @@
  *
  *     growth N…     a line an N: nanoseconds of a cached acquire, a lease made, a timer moved
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,8 @@ static double least(double a, double b)
 static double cached(size_t n)
 {
 	double best = 0;
+
+	assert(n > 0);
 
 	for (int turn = 0; turn < TURNS; turn++) {
 		double begin = nanoseconds();

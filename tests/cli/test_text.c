@@ -51,8 +51,9 @@ static void hostile_repository_is_refused(void **state)
 	struct names names;
 	struct dsec_error err;
 
-	memset(text + strlen(text), 'x', 2000);
-	strcat(text, "}\n");
+	size_t n = strlen(text);
+	memset(text + n, 'x', 2000);
+	snprintf(text + n + 2000, sizeof(text) - n - 2000, "}\n");
 	assert_true(parse(&names, text, "", &err) < 0);
 	assert_true(parse(&names, "setup: {project: \"a\\0b\"}\n", "", &err) < 0);
 	assert_true(parse(&names, "setup: &a {project: *a}\n", "", &err) < 0);
@@ -139,8 +140,8 @@ static void time_is_read_at_a_glance(void **state)
 	assert_time(59, "59s");
 	assert_time(61, "1m 1s");
 	assert_time(1800, "30m");
-	assert_time(3 * 3600 + 12 * 60 + 5, "3h 12m");
-	assert_time(25 * 3600, "1d 1h");
+	assert_time(INT64_C(3) * 3600 + 12 * 60 + 5, "3h 12m");
+	assert_time(INT64_C(25) * 3600, "1d 1h");
 	assert_time(INT64_MAX, "7300d 15h");
 }
 

@@ -134,7 +134,7 @@ static void a_replacement_is_told_once_and_not_of_a_lease_that_is_renewed(void *
 
 	fixture->held = true;
 	fixture_read_as(fixture, &reader, "one", 1, 0, 0);
-	fixture_run(fixture, 2 * 60 * MINUTE_MS);
+	fixture_run(fixture, INT64_C(120) * MINUTE_MS);
 	assert_int_equal(fixture->n_rotated, 0);
 	fixture->held = false;
 	fixture_run(fixture, 20 * MINUTE_MS);

@@ -91,7 +91,9 @@ static void kept_lease_of_a_changed_policy_has_no_new_readers(void **state)
 	char *json = alloc_copy(fixture_plain), *action = strstr(json, "ec2:");
 
 	assert_non_null(action);
-	memcpy(action, "sqs:", 4);
+	action[0] = 's';
+	action[1] = 'q';
+	action[2] = 's';
 	fixture->kept = first;
 	fixture_restart(fixture, json, false);
 

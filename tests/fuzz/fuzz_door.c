@@ -152,8 +152,8 @@ static size_t make_packet(const uint8_t *data, size_t size, char *to, size_t *re
 		return size;
 	message.kind = data[1] % 40;
 	message.id = data[2];
-	message.number = (int8_t)data[3];
-	n = data[0] * 8u;
+	message.number = (int)data[3] - 128;
+	n = (size_t)data[0] * 8;
 	if (n > size - 4)
 		n = size - 4;
 	memcpy(message.text, data + 4, n);

@@ -48,11 +48,23 @@ static size_t count_in(int memory, unsigned long from, unsigned long to, const c
 	return found;
 }
 
+/* "FROM-TO rwxp …" */
+static bool writable(char *line, unsigned long *ret_from, unsigned long *ret_to)
+{
+	char *rest;
+
+	*ret_from = strtoul(line, &rest, 16);
+	if (*rest != '-')
+		return false;
+	*ret_to = strtoul(rest + 1, &rest, 16);
+	return rest[0] == ' ' && rest[1] && rest[2] == 'w';
+}
+
 /* In all that can be written but the stack. The chunk is a mapping of its own and left out. */
 static size_t copies(const char *half)
 {
 	static char chunk[CHUNK];
-	char line[512], mode[5];
+	char line[512];
 	unsigned long from, to;
 	size_t found = 0;
 	FILE *maps = fopen("/proc/self/maps", "re");
@@ -61,8 +73,8 @@ static size_t copies(const char *half)
 	assert_non_null(maps);
 	assert_true(memory >= 0);
 	while (fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) == 3 && mode[1] == 'w' &&
-		    to - from < MAPPING_MAX && !strstr(line, "[stack]") &&
+		if (writable(line, &from, &to) && to - from < MAPPING_MAX &&
+		    !strstr(line, "[stack]") &&
 		    !(from <= (unsigned long)chunk && (unsigned long)chunk < to))
 			found += count_in(memory, from, to, half, chunk);
 	fclose(maps);
