@@ -42,6 +42,8 @@ static struct api *api_new(const struct api_options *options)
 	api->state_folder = alloc_copy(options->state_folder);
 	api->remove = options->remove;
 	api->remove_arg = options->remove_arg;
+	api->take_holder = options->take_holder;
+	api->take_holder_arg = options->take_holder_arg;
 	api->token_event = options->token_event;
 	api->token_event_arg = options->token_event_arg;
 	timers_init(&api->timers);
@@ -120,6 +122,7 @@ void api_reload(struct api *api, struct catalog *catalog)
 	/* A group that was there when the file was checked. */
 	find_group(api, catalog->api_admin_group, &ignored);
 	catalog_unref(last);
+	orders_reload(api);
 	watch_reload(api);
 }
 

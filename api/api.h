@@ -113,6 +113,10 @@ struct api_options {
 	/* Removes the socket file in the end, where that takes a privilege; NULL: unlink(2). */
 	void (*remove)(void *arg, const char *socket_path);
 	void *remove_arg;
+	/* A number that no client was ever given in the life of the mount, by an earlier process
+	 * either; NULL: they are counted from 1. */
+	uint64_t (*take_holder)(void *arg);
+	void *take_holder_arg;
 };
 
 /* Listens where the catalog says. */

@@ -42,6 +42,8 @@ struct api {
 	struct engine *engine;
 	void (*remove)(void *arg, const char *socket_path);
 	void *remove_arg;
+	uint64_t (*take_holder)(void *arg);
+	void *take_holder_arg;
 	struct catalog *catalog;
 	char *state_folder;    /* of the tokens; NULL: there are none */
 	struct tokens *tokens; /* NULL: none are kept */
@@ -297,6 +299,9 @@ void order_own(struct call *call, uint64_t secrets, int64_t ttl_ms, order_ready 
 void order_shared(struct call *call, uint64_t secrets, order_ready *ready);
 void order_leave(struct call *call); /* nobody waits for them any more */
 void order_lease_ended(struct api *api, const struct lease *lease);
+
+/* What is parked was asked for by its place in the old configuration. */
+void orders_reload(struct api *api);
 void orders_free(struct api *api);
 
 /* Whose leases are (issued.c). */

@@ -212,11 +212,27 @@ bool asker_identify(struct call *call)
 	return token != NULL;
 }
 
+/* By its lists. Which unit or container a socket's peer is in is not certain here: whom the lists
+ * name by these alone reads the files. */
+static bool is_listed(const struct client *client, const struct access *access)
+{
+	const struct allow *allow = &access->allow;
+	bool listed = !access->restricted;
+
+	for (size_t i = 0; i < allow->n_uids && !listed; i++)
+		listed = client->peer.caller.uid == allow->uids[i];
+	for (size_t i = 0; i < allow->n_gids && !listed; i++)
+		listed = is_member(client, allow->gids[i]);
+	return listed;
+}
+
 static bool may_read(const struct call *call, const struct config *config)
 {
 	const struct client *client = call->client;
 	const struct access *access = &config->access;
 
+	if (!is_listed(client, access)) /* root is no exception */
+		return false;
 	if (is_ours(client))
 		return true;
 	/* As the kernel reads a file's mode: the first class that fits decides. */
@@ -265,6 +281,12 @@ bool asker_find_config(struct call *call, const char *project, const char *name)
 		return false;
 	}
 	if (!call->asker.token && !may_read(call, call->config)) {
+		/* Hidden from this caller: as if it were not there. */
+		if (call->config->access.hide) {
+			answer_error(call, MHD_HTTP_NOT_FOUND,
+				     "Could not find requested config '%.128s'", name);
+			return false;
+		}
 		answer_error(call, MHD_HTTP_FORBIDDEN,
 			     "user %u may not read %s/%s: its access is for others",
 			     (unsigned)call->asker.caller.uid, project, name);

@@ -43,7 +43,8 @@ void route_me(struct call *call)
 
 void route_metrics(struct call *call)
 {
-	if (!call->asker.token && !asker_need_admin(call))
+	/* They name all configs. */
+	if ((!call->asker.token || catalog_hides(call->catalog)) && !asker_need_admin(call))
 		return;
 	answer_text(call, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
 		    engine_metrics_text(call->api->engine));

@@ -151,6 +151,11 @@ static void attach(struct order *order, struct call *call)
 		deliver(order);
 }
 
+static uint64_t next_holder(struct api *api)
+{
+	return api->take_holder ? api->take_holder(api->take_holder_arg) : ++api->last_holder;
+}
+
 static struct order *order_new(struct call *call, uint64_t secrets, int64_t ttl_ms, bool own)
 {
 	struct api *api = call->api;
@@ -164,7 +169,7 @@ static struct order *order_new(struct call *call, uint64_t secrets, int64_t ttl_
 	order->ttl_ms = ttl_ms;
 	order->own = own;
 	if (own)
-		order->holder = lease_holder_of(HOLDER_CLIENT, ++api->last_holder);
+		order->holder = lease_holder_of(HOLDER_CLIENT, next_holder(api));
 	order->timer.fire = time_is_up;
 	list_init(&order->link);
 	list_append(&api->orders, &order->link);
@@ -242,6 +247,16 @@ void order_leave(struct call *call)
 {
 	if (call->order)
 		give_up(call->order, "its client is gone");
+}
+
+void orders_reload(struct api *api)
+{
+	list_each (at, &api->orders) {
+		struct order *order = container_of(at, struct order, link);
+
+		if (!order->call)
+			give_up(order, "the configuration has changed");
+	}
 }
 
 /* A parked lease may be revoked, or be over, before it is collected. The engine, which tells this,

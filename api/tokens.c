@@ -24,7 +24,6 @@ struct tokens {
 	char *folder, *file, *next; /* the next version is written under another name */
 	struct list all;
 	size_t n;
-	uint64_t last_number;
 };
 
 static void token_free(struct token *token)
@@ -41,7 +40,6 @@ static struct token *token_add(struct tokens *tokens, const char *project, const
 
 	token->project = alloc_copy(project);
 	token->config = alloc_copy(config);
-	token->number = ++tokens->last_number;
 	list_init(&token->link);
 	list_append(&tokens->all, &token->link);
 	tokens->n++;
@@ -68,6 +66,13 @@ static bool read_hex(unsigned char *to, const char *text, size_t n)
 
 /* The file. */
 
+/* The same in every process that serves a mount, whatever other tokens there are: a holder is known
+ * by it. */
+static uint64_t number_of(const struct token *token)
+{
+	return (strtoull(token->id, NULL, 16) >> 9) + 1;
+}
+
 static bool read_token(struct tokens *tokens, json_t *json)
 {
 	const char *id, *project, *config, *hash;
@@ -84,6 +89,7 @@ static bool read_token(struct tokens *tokens, json_t *json)
 	struct token *token = token_add(tokens, project, config);
 
 	memcpy(token->id, id, TOKEN_ID_MAX);
+	token->number = number_of(token);
 	memcpy(token->hash, bytes, TOKEN_HASH);
 	token->created_ms = created;
 	token->expires_ms = expires;
@@ -193,11 +199,32 @@ static bool hash_text(unsigned char to[TOKEN_HASH], const char *text, size_t n)
 	return EVP_Digest(text, n, to, &size, EVP_sha256(), NULL) == 1 && size == TOKEN_HASH;
 }
 
+static bool is_over(const struct token *token, int64_t now_ms)
+{
+	return token->expires_ms != 0 && now_ms >= token->expires_ms;
+}
+
+/* The file follows with what is written next. */
+static void drop_expired(struct tokens *tokens)
+{
+	int64_t now_ms = tokens->clock->calendar_ms(tokens->clock);
+
+	list_each (at, &tokens->all) {
+		struct token *token = container_of(at, struct token, link);
+
+		if (!is_over(token, now_ms))
+			continue;
+		tokens->n--;
+		token_free(token);
+	}
+}
+
 int tokens_create(struct tokens *tokens, const char *project, const char *config, int64_t ttl_ms,
 		  char text[TOKEN_TEXT_MAX], const struct token **ret, struct dsec_error *err)
 {
 	unsigned char id[(TOKEN_ID_MAX - 1) / 2];
 
+	drop_expired(tokens);
 	if (tokens->n >= TOKENS_MAX)
 		return dsec_error_set(err, DSEC_ERROR_QUOTA,
 				      "there are %d tokens already: revoke what is not needed",
@@ -208,6 +235,7 @@ int tokens_create(struct tokens *tokens, const char *project, const char *config
 	struct token *token = token_add(tokens, project, config);
 	tokens->clock->random_bytes(tokens->clock, id, sizeof(id));
 	put_hex(token->id, id, sizeof(id));
+	token->number = number_of(token);
 	token->created_ms = tokens->clock->calendar_ms(tokens->clock);
 	token->expires_ms = ttl_ms ? token->created_ms + ttl_ms : 0;
 	int r = hash_text(token->hash, text, strlen(text))
@@ -249,11 +277,6 @@ int tokens_revoke(struct tokens *tokens, const char *id, struct dsec_error *err)
 }
 
 /* Using. */
-
-static bool is_over(const struct token *token, int64_t now_ms)
-{
-	return token->expires_ms != 0 && now_ms >= token->expires_ms;
-}
 
 const struct token *tokens_check(struct tokens *tokens, const char *text, size_t n)
 {

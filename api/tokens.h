@@ -32,7 +32,7 @@ struct token {
 	int64_t created_ms;
 	int64_t expires_ms; /* 0: never */
 	int64_t used_ms;    /* by this daemon, last; 0: never */
-	uint64_t number;    /* one in the life of the process */
+	uint64_t number;    /* made of the id; it means this token only, in every process */
 };
 
 struct tokens;

@@ -223,7 +223,8 @@ void watch_lease(struct api *api, enum lease_event event, const struct lease *le
 {
 	uint64_t kind = lease->slot.holder >> 56;
 
-	if (kind == HOLDER_OPEN || kind == HOLDER_CLIENT)
+	/* One that is kept ready is nobody's yet; it comes again when it is somebody's. */
+	if (kind == HOLDER_OPEN || kind == HOLDER_CLIENT || kind == HOLDER_STOCK)
 		return;
 	if (event == LEASE_ACTIVE)
 		shared_active(api, lease);

@@ -6,7 +6,6 @@ const struct command *const commands[] = {
 	&mount_command,
 	&unmount_command,
 	&status_command,
-	&upgrade_command,
 	&run_command,
 	&secrets_command,
 	&secrets_get_command,

@@ -59,7 +59,7 @@ static void on_lease(void *arg, enum lease_event event, const struct lease *leas
 	if (daemon->fs)
 		fs_lease(daemon->fs, event, lease);
 	/* What goes on was told when it began. */
-	if (daemon->audit && !daemon->resuming)
+	if (daemon->audit && !(daemon->resuming && event == LEASE_ACTIVE))
 		audit_lease(daemon->audit, event, lease, reason);
 	if (daemon->api)
 		api_lease(daemon->api, event, lease);
@@ -324,6 +324,11 @@ static int mount(struct daemon *daemon, struct dsec_error *err)
 	return r;
 }
 
+static uint64_t take_holder(void *arg)
+{
+	return shared_take_holder(arg);
+}
+
 static void remove_socket(void *arg, const char *path)
 {
 	int r = door_remove(arg, path);
@@ -344,6 +349,8 @@ static int start_api(struct daemon *daemon, struct dsec_error *err)
 		.later = true,
 		.remove = remove_socket,
 		.remove_arg = daemon->options.door,
+		.take_holder = take_holder,
+		.take_holder_arg = daemon->options.shared,
 		.token_event = on_asked,
 		.token_event_arg = daemon,
 	};

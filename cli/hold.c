@@ -262,8 +262,10 @@ static int run_holder(struct watch *watch, const sigset_t *mask)
 static int take_over(struct watch *watch)
 {
 	lose_peer(watch);
-	if (watch->command == 0)
-		return STATUS_FAILED; /* it was killed before it started anything */
+	if (watch->command == 0) { /* it was killed before it started anything */
+		watch->hold->end(watch->hold->arg);
+		return STATUS_FAILED;
+	}
 	watch->told = true;
 	watch->hold->begin(watch->hold->arg);
 	return watch_until_gone(watch);

@@ -149,15 +149,6 @@ static void fill_aws_user(struct entry *folder)
 	lease_for(add(folder, "process.json", ENTRY_AWS_PROCESS), folder->secrets);
 }
 
-static bool hides_something(const struct catalog *catalog)
-{
-	for (size_t i = 0; i < catalog->n_projects; i++)
-		for (size_t j = 0; j < catalog->projects[i].n_configs; j++)
-			if (catalog->projects[i].configs[j].access.hide)
-				return true;
-	return false;
-}
-
 /* They name all configs. */
 static void fill_dsec(struct entry *folder, const struct catalog *catalog)
 {
@@ -166,7 +157,7 @@ static void fill_dsec(struct entry *folder, const struct catalog *catalog)
 	folder->children = alloc_zeroed(3, sizeof(*folder->children));
 	leases = add(folder, "leases.json", ENTRY_LEASES);
 	metrics = add(folder, "metrics", ENTRY_METRICS);
-	if (hides_something(catalog))
+	if (catalog_hides(catalog))
 		leases->mode = metrics->mode = OWNER_FILE_MODE;
 	add(folder, "version", ENTRY_VERSION);
 }

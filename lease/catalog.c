@@ -121,6 +121,15 @@ const struct dynamic_secret *config_dynamic(const struct config *config, const c
 	return found;
 }
 
+bool catalog_hides(const struct catalog *catalog)
+{
+	for (size_t i = 0; i < catalog->n_projects; i++)
+		for (size_t j = 0; j < catalog->projects[i].n_configs; j++)
+			if (catalog->projects[i].configs[j].access.hide)
+				return true;
+	return false;
+}
+
 const char *catalog_api_socket(const struct catalog *catalog)
 {
 	const size_t prefix = strlen(CATALOG_UNIX_PREFIX);

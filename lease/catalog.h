@@ -229,6 +229,10 @@ const struct integration *catalog_integration(const struct catalog *catalog,
 const struct dynamic_secret *config_dynamic(const struct config *config, const char *name,
 					    size_t *ret_index); /* NULL: none */
 
+/* Is a config hidden from those who may not read it? Then what names all configs is not for
+ * everybody. */
+bool catalog_hides(const struct catalog *catalog);
+
 /* The path of the first Unix socket in api.listen; NULL: none. */
 #define CATALOG_UNIX_PREFIX "unix:"
 const char *catalog_api_socket(const struct catalog *catalog);

@@ -167,6 +167,8 @@ void grant_begin(struct slot *slot)
 	first_record(&record, slot);
 	if (announce(engine, &record, &refused) < 0) {
 		pool_failed(pool, &refused);
+		if (slot->place)
+			warm_failed(slot->place);
 		slot_failed(slot, &refused);
 		return;
 	}

@@ -280,6 +280,8 @@ void principal_rotated(struct principal *principal, const char *reason)
 
 	if (principal->rotated || !principal->lease || !principal->lease->secret_access_key)
 		return;
+	if (lease_holder_kind(principal->holder) == HOLDER_STOCK)
+		return; /* nobody reads it */
 	principal->rotated = true;
 	if (observer->rotated)
 		observer->rotated(observer->arg, principal->lease, reason);
@@ -471,12 +473,14 @@ void principal_gone(struct principal *principal)
 void principal_drop(struct principal *principal)
 {
 	struct journal *journal = principal->engine->env.journal;
+	struct pool *pool = principal->pool;
 
 	/* What failed may be on the disk all the same. If this fails too, the line is settled at
 	 * the next start. */
 	principal->record.state = JOURNAL_GONE;
 	journal->ops->write(journal, &principal->record, NULL, NULL);
 	principal_free(principal);
+	warm_room(pool);
 }
 
 static void removal_done(struct removal *removal, enum removal_outcome outcome)

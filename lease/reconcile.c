@@ -70,6 +70,9 @@ static void begin_recalled(struct principal *principal)
 						    : "half-made when an earlier daemon ended");
 	} else if (!pool->recipe && pool->secret[0] != '\0') {
 		principal_revoke(principal, "removed from the configuration");
+	} else if (lease_holder_kind(principal->holder) == HOLDER_STOCK &&
+		   !(principal->slot && principal->slot->place)) {
+		principal_revoke(principal, "not kept ready any more");
 	}
 }
 

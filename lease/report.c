@@ -207,6 +207,8 @@ static void holder_text(char to[HOLDER_TEXT_MAX], const struct principal *princi
 
 	if (holder == 0)
 		snprintf(to, HOLDER_TEXT_MAX, "%s", principal->adopted ? "" : "shared");
+	else if (kind == HOLDER_USERS && number > UINT32_MAX)
+		snprintf(to, HOLDER_TEXT_MAX, "token");
 	else if (kind == HOLDER_USERS)
 		snprintf(to, HOLDER_TEXT_MAX, "uid %" PRIu64, number - 1);
 	else
