@@ -297,6 +297,7 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		.first_open = FS_FIRST_OPEN_PROBE,
 		.opened = on_opened,
 		.opened_arg = daemon,
+		.watch_readers = daemon->audit != NULL,
 		.shared = from->shared,
 		.keeper_pid = from->keeper_pid,
 		.restarts = from->restarts,
@@ -307,10 +308,7 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		return 0;
 	sandbox_text(text, from->sandbox);
 	daemon->fuse_fd = -1;
-	int r = fs_start(&daemon->fs, &options, err);
-	if (r == 0)
-		fs_watch_readers(daemon->fs, daemon->audit != NULL);
-	return r;
+	return fs_start(&daemon->fs, &options, err);
 }
 
 static int mount(struct daemon *daemon, struct dsec_error *err)

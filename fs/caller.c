@@ -130,7 +130,11 @@ bool caller_has_group(pid_t tid, gid_t gid)
 	if (read_status(tid, "\nGroups:\t", text, &at) < 0)
 		return false;
 	while (*at >= '0' && *at <= '9') {
-		if (strtoul(at, &end, 10) == gid)
+		unsigned long group = strtoul(at, &end, 10);
+
+		if (*end != ' ' && *end != '\n')
+			return false; /* it is cut, and may be the beginning of another */
+		if (group == gid)
 			return true;
 		at = *end == ' ' ? end + 1 : end;
 	}

@@ -34,7 +34,7 @@ int fresh_may_open(const struct files *files, struct node *node, uid_t uid, stru
 	bool taken = node->opens > 0 || !list_empty(&node->waiters);
 
 	/* Without the store the VFS would have to look the name up again, and find another node. */
-	if (files->first_open != FS_FIRST_OPEN_STORE)
+	if (files->first_open != FS_FIRST_OPEN_STORE && !files->probing)
 		return EOPNOTSUPP;
 	if (taken && node->opener != uid)
 		return EACCES;

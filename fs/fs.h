@@ -63,7 +63,8 @@ struct fs;
 struct shared;
 
 struct fs_options {
-	int fuse_fd; /* mounted; fs_start takes it over, also when it fails */
+	bool watch_readers; /* what fs_watch_readers() says at first */
+	int fuse_fd;        /* mounted; fs_start takes it over, also when it fails */
 	const char *mountpoint;
 	struct catalog *catalog;
 	const struct clock *clock;

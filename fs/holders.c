@@ -68,7 +68,7 @@ static struct shared_holder *take_slot(struct holders *holders)
 }
 
 /* So that the next process knows it. */
-static void write_slot(struct holders *holders, struct holder *holder)
+static void write_slot(struct holders *holders, struct holder *holder, pid_t tid)
 {
 	if (strlen(holder->place) >= SHARED_PLACE_MAX)
 		return;
@@ -77,7 +77,8 @@ static void write_slot(struct holders *holders, struct holder *holder)
 		return;
 	holder->slot->a = holder->a;
 	holder->slot->b = holder->b;
-	holder->slot->c = holder->c;
+	/* Of a mount namespace: one of its threads. */
+	holder->slot->c = *holder->place || holder->kind == HOLDER_PROCESS ? 0 : (uint64_t)tid;
 	memcpy(holder->slot->place, holder->place, strlen(holder->place) + 1);
 	atomic_store(&holder->slot->number, holder->number);
 }
@@ -360,8 +361,7 @@ static int watch(struct holders *holders, struct viewer *viewer, struct holder *
 		viewer->reason = "there are too many holders of leases at this moment";
 		return EAGAIN;
 	}
-	holder->c = holder->place[0] || holder->kind == HOLDER_PROCESS ? 0 : (uint64_t)tid;
-	write_slot(holders, holder);
+	write_slot(holders, holder, tid);
 	send_watch(holders, holder, tid);
 	return 0;
 }

@@ -32,7 +32,8 @@ struct keeper {
 	bool served;              /* the worker that there is has said that it serves */
 	bool ever_served;
 	bool handing_over;
-	unsigned deaths; /* in the row */
+	unsigned unserved; /* killed one after the other before they served */
+	unsigned deaths;   /* of its own making, in the row */
 	int64_t first_death_at,
 		start_at; /* boottime; start_at: DSEC_NEVER while there is a worker */
 	sigset_t waiting; /* signals that came while there was no worker */
@@ -239,21 +240,34 @@ static bool count_death(struct keeper *keeper)
 	return ++keeper->deaths <= KEEPER_DEATHS_MAX;
 }
 
-static int64_t backoff(const struct keeper *keeper)
+/* After the first death at once, then later and later. */
+static int64_t backoff(unsigned deaths)
 {
 	int64_t pause = KEEPER_BACKOFF_MS;
 
-	if (keeper->deaths <= 1)
+	if (deaths <= 1)
 		return 0;
-	for (unsigned i = 2; i < keeper->deaths && pause < KEEPER_BACKOFF_CAP_MS; i++)
+	for (unsigned i = 2; i < deaths && pause < KEEPER_BACKOFF_CAP_MS; i++)
 		pause *= 2;
 	return pause < KEEPER_BACKOFF_CAP_MS ? pause : KEEPER_BACKOFF_CAP_MS;
+}
+
+/* Somebody else's SIGKILL is no fault of the worker's. But where it is killed each time before it
+ * serves (memory is short), to go on at once would make that worse. */
+static int64_t pause_before(struct keeper *keeper, bool killed)
+{
+	keeper->unserved = keeper->served ? 0 : keeper->unserved + 1;
+	if (!killed)
+		return backoff(keeper->deaths);
+	return keeper->unserved > KEEPER_UNSERVED_FREE
+		       ? backoff(keeper->unserved - KEEPER_UNSERVED_FREE + 1)
+		       : 0;
 }
 
 static void restart(struct keeper *keeper, int status)
 {
 	char how[64], why[128];
-	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && keeper->served;
+	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
 	describe(status, how, sizeof(how));
 	keeper->state.restarts++;
@@ -263,7 +277,7 @@ static void restart(struct keeper *keeper, int status)
 		give_up(keeper, why);
 		return;
 	}
-	int64_t pause = killed ? 0 : backoff(keeper);
+	int64_t pause = pause_before(keeper, killed);
 	say(keeper, killed ? LOG_NOTICE : LOG_ERR, "the worker %s, and is started again (%u)", how,
 	    keeper->state.restarts);
 	keeper->start_at = now() + pause;
@@ -274,7 +288,10 @@ static void restart(struct keeper *keeper, int status)
 static void worker_ended(struct keeper *keeper, int status)
 {
 	char how[64];
+	bool handing_over = keeper->handing_over;
 
+	/* However it has ended: the next one gets what it was to be told. */
+	keeper->handing_over = false;
 	if (keeper->door)
 		door_keeper_dispatch(keeper->door); /* what it said last */
 	keeper->door = door_keeper_free(keeper->door);
@@ -282,8 +299,7 @@ static void worker_ended(struct keeper *keeper, int status)
 	keeper->state.worker = 0;
 	if (keeper->done)
 		return;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == DOOR_HANDED_OVER && keeper->handing_over) {
-		keeper->handing_over = false;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == DOOR_HANDED_OVER && handing_over) {
 		keeper->state.restarts++;
 		try_start(keeper);
 	} else if (WIFEXITED(status) && WEXITSTATUS(status) == DOOR_RENEW && keeper->served &&

@@ -64,15 +64,12 @@ static struct lease_caller look_at_caller(struct files *files, fuse_req_t req)
 static void open_leased(struct files *files, fuse_req_t req, struct node *node,
 			const struct lease_caller *caller, const struct origin *origin)
 {
-	if (node->fresh) { /* no other read comes from its leases */
-		reply_open(files, req, node, origin);
-		return;
-	}
-
 	int64_t now_at = files->clock->boottime_at(files->clock);
 
 	for (size_t i = 0; i < node->n_bindings; i++) {
-		leases_remember(&files->nodes.leases, &node->bindings[i], caller->uid, now_at);
+		if (!node->fresh) /* no other read comes from its leases */
+			leases_remember(&files->nodes.leases, &node->bindings[i], caller->uid,
+					now_at);
 		if (files->watches_readers)
 			callers_opened(&files->callers, node->bindings[i].lease, caller);
 	}

@@ -252,5 +252,8 @@ void nodes_restore(struct nodes *nodes)
 	records_begin(&nodes->records, nodes->shared, restore, &restoring);
 	free(restoring.index.entries);
 	handles_begin(&nodes->handles, nodes->shared, reopen, nodes);
+	/* The root has no record. */
+	if (shared_resumed(nodes->shared))
+		node_renew_listing(nodes, nodes_find(nodes, NODE_ROOT));
 	settle_all(nodes);
 }

@@ -50,6 +50,7 @@ static void retired(void *arg, struct node *node)
 void files_init(struct files *files, const struct fs_options *options, struct tree *tree)
 {
 	files->clock = options->clock;
+	files->watches_readers = options->watch_readers;
 	files->pid = options->keeper_pid ? options->keeper_pid : getpid();
 	files->restarts = options->restarts;
 	files->state_folder = alloc_copy(options->state_folder);
@@ -290,6 +291,7 @@ void files_take(struct files *files, struct message *message)
 		stop(files);
 		break;
 	case MESSAGE_HAND_OVER:
+		callers_finish(&files->callers);
 		files->handing_over = files->stopping = true;
 		break;
 	case MESSAGE_RESUME:
