@@ -175,6 +175,7 @@ int main(int argc, char **argv)
 	read_tree();
 
 	struct fuse_session *session = fuse_session_new(&args, &ops, sizeof(ops), NULL);
+	fuse_opt_free_args(&args);
 	if (!session || fuse_session_mount(session, argv[1]) < 0)
 		return 1;
 	puts("ready");

@@ -108,9 +108,8 @@ class Privilege(Case):
             "source": "static", "access_key_id": self.iam.admin.access_key_id,
             "secret_access_key_file": str(key)}}, audit={"file": f"{dsec.folder}/audit.jsonl"})
         dsec.configure(settings)
-        env = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
         dsec.start(["strace", "-ff", "-qq", "-o", folder / "trace", "-e",
-                    "trace=openat,open,execve,execveat,seccomp"], env)
+                    "trace=openat,open,execve,execveat,seccomp"])
         dsec.read("app/dev/.json")
         self.assertEqual(command("reload", dsec.mountpoint).returncode, 0)
         os.kill(dsec.pid(), signal.SIGHUP)

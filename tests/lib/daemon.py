@@ -136,7 +136,11 @@ class Dsec:
 
     def start(self, prefix=(), env=None, **more):
         """`dsec mount --foreground`, until it says through NOTIFY_SOCKET that it is ready. The
-        prefix is another program that runs it, such as strace."""
+        prefix is another program that runs it, such as strace: LeakSanitizer, which wants to
+        trace the process itself, looks at none of it then."""
+        env = dict(env or {})
+        if prefix:
+            env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             name = self.folder / "notify"
             notify.bind(str(name))
@@ -145,7 +149,7 @@ class Dsec:
                 self.process = subprocess.Popen(
                     [*map(str, prefix), DSEC, "mount", "--foreground",
                      *map(str, self.arguments), str(self.mountpoint)],
-                    env={**os.environ, **(env or {}), "NOTIFY_SOCKET": str(name)},
+                    env={**os.environ, **env, "NOTIFY_SOCKET": str(name)},
                     **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": log,
                        **more})
             self._pid = self.process.pid

@@ -37,7 +37,8 @@ static size_t count_in(int memory, unsigned long from, unsigned long to, const c
 {
 	size_t found = 0;
 
-	for (unsigned long at = from; at < to; at += CHUNK) {
+	/* Overlapping by less than the text, so that each place of it is in one chunk whole. */
+	for (unsigned long at = from; at < to; at += CHUNK - (TEXT_SIZE / 2 - 1)) {
 		unsigned long left = to - at;
 		ssize_t n = pread(memory, chunk, left < CHUNK ? left : CHUNK, (off_t)at);
 		for (char *in = chunk;
