@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import pwd
+import signal
 import ssl
 import subprocess
 import sys
@@ -188,6 +189,36 @@ class Peers(unittest.TestCase):
         self.assertEqual(self.status(api, LEASED), 403)
         self.assertEqual(self.status(api, DOWNLOAD, [self.games.gr_gid]), 200)
         self.assertEqual(self.iam.users(), {})
+
+    def test_lists_of_access_count_for_root_too(self):
+        api = self.api_with({"user": "root", "group": "games", "mode": "0440",
+                             "allow": {"uids": ["nobody"]}})
+        self.assertEqual(api.ask(LEASED).status, 403)
+        self.assertEqual(self.status(api, DOWNLOAD), 403)
+        self.assertEqual(self.iam.users(), {})
+        self.assertEqual(self.status(api, DOWNLOAD, [self.games.gr_gid]), 200)
+
+    def test_a_hidden_config_is_not_there(self):
+        api = self.api_with({"user": "root", "mode": "0400", "hide": True})
+        self.assertEqual(self.status(api, LEASED), 404)
+        self.assertEqual(self.status(api, "/metrics"), 403)
+        self.assertEqual(api.ask("/metrics", token=api.token()).status, 403)
+        self.assertEqual(api.ask(DOWNLOAD).status, 200)
+        self.assertEqual(self.iam.users(), {})
+
+    def test_no_client_is_given_anothers_lease_when_the_worker_was_replaced(self):
+        api = self.api_with({"user": "nobody", "mode": "0400"})
+        first = api.ask(LEASED).json["AWS_USER_LEASE_ID"]
+        worker = api.dsec.worker()
+        os.kill(worker, signal.SIGKILL)
+        daemon.until("another worker serves", lambda: api.dsec.worker() not in (0, worker))
+
+        def lease_of_nobody():
+            return api.ask(LEASED).json["AWS_USER_LEASE_ID"]
+
+        second = asking.as_user(self.nobody.pw_uid, self.nobody.pw_gid, [], lease_of_nobody)
+        self.assertNotEqual(first, second)
+        self.assertEqual({lease["id"] for lease in api.leases()}, {first, second})
 
     def test_the_owner_of_a_config_may_not_more_than_its_mode_says(self):
         api = self.api_with({"user": "nobody", "group": "games", "mode": "0040"})
