@@ -59,6 +59,15 @@ static void answer_created(struct call *call, const struct token *token, const c
 	answer_body(call, MHD_HTTP_OK, ANSWER_TYPE_JSON, &body);
 }
 
+/* As its bearer is called in the audit log, too. */
+static void tell(const struct call *call, enum api_token_what what, const char *token_id)
+{
+	char id[PEER_ID_MAX];
+
+	asker_token_id(id, token_id);
+	asker_tell(call, what, id, NULL);
+}
+
 static void create(struct call *call, const json_t *body)
 {
 	const char *project = json_string_value(json_object_get(body, "project"));
@@ -79,7 +88,7 @@ static void create(struct call *call, const json_t *body)
 	if (tokens_create(call->api->tokens, project, config, ttl_ms, text, &token, &err) < 0) {
 		answer_failure(call, &err);
 	} else {
-		asker_tell(call, API_TOKEN_CREATED, token->id, NULL);
+		tell(call, API_TOKEN_CREATED, token->id);
 		answer_created(call, token, text);
 	}
 	secret_wipe(text, sizeof(text));
@@ -121,6 +130,6 @@ void route_token_revoke(struct call *call)
 		answer_failure(call, &err);
 		return;
 	}
-	asker_tell(call, API_TOKEN_REVOKED, id, NULL);
+	tell(call, API_TOKEN_REVOKED, id);
 	answer_success(call);
 }
