@@ -23,6 +23,16 @@
 
 static unsigned attempt;
 
+/* What the search itself needs. Not on the stack, which AddressSanitizer may have elsewhere. */
+static char chunk[CHUNK + TEXT_SIZE + 1], *const text = chunk + CHUNK;
+
+static bool is_own(unsigned long from, unsigned long to)
+{
+	unsigned long first = (unsigned long)chunk, last = (unsigned long)text;
+
+	return (from <= first && first < to) || (from <= last && last < to);
+}
+
 /* Made anew for each test, so that what one has left is not found by the next. */
 static void write_text(char to[TEXT_SIZE + 1])
 {
@@ -32,8 +42,7 @@ static void write_text(char to[TEXT_SIZE + 1])
 }
 
 /* How often the text occurs in a mapping, but for its first half, which malloc writes to. */
-static size_t count_in(int memory, unsigned long from, unsigned long to, const char *half,
-		       char *chunk)
+static size_t count_in(int memory, unsigned long from, unsigned long to, const char *half)
 {
 	size_t found = 0;
 
@@ -61,10 +70,9 @@ static bool writable(char *line, unsigned long *ret_from, unsigned long *ret_to)
 	return rest[0] == ' ' && rest[1] && rest[2] == 'w';
 }
 
-/* In all that can be written but the stack. The chunk is a mapping of its own and left out. */
+/* In all that can be written but the stack. What is the search's own is left out. */
 static size_t copies(const char *half)
 {
-	static char chunk[CHUNK];
 	char line[512];
 	unsigned long from, to;
 	size_t found = 0;
@@ -75,19 +83,16 @@ static size_t copies(const char *half)
 	assert_true(memory >= 0);
 	while (fgets(line, sizeof(line), maps))
 		if (writable(line, &from, &to) && to - from < MAPPING_MAX &&
-		    !strstr(line, "[stack]") &&
-		    !(from <= (unsigned long)chunk && (unsigned long)chunk < to))
-			found += count_in(memory, from, to, half, chunk);
+		    !strstr(line, "[stack]") && !is_own(from, to))
+			found += count_in(memory, from, to, half);
 	fclose(maps);
 	close(memory);
-	memset(chunk, 0, sizeof(chunk));
+	memset(chunk, 0, CHUNK);
 	return found;
 }
 
 static void assert_gone(size_t before)
 {
-	char text[TEXT_SIZE + 1];
-
 	write_text(text);
 	assert_int_equal(before, 1);
 	assert_int_equal(copies(text + TEXT_SIZE / 2), 0);
@@ -95,8 +100,6 @@ static void assert_gone(size_t before)
 
 static size_t copies_now(void)
 {
-	char text[TEXT_SIZE + 1];
-
 	write_text(text);
 	return copies(text + TEXT_SIZE / 2);
 }
@@ -136,7 +139,7 @@ static void block_that_moves_leaves_nothing_behind(void **state)
 
 static void stream_leaves_nothing_behind(void **state)
 {
-	char name[] = "/tmp/dsec-freed-XXXXXX", text[TEXT_SIZE + 1], *line = NULL;
+	char name[] = "/tmp/dsec-freed-XXXXXX", *line = NULL;
 	size_t size = 0;
 	FILE *stream = fdopen(mkstemp(name), "w+");
 
@@ -154,7 +157,6 @@ static void stream_leaves_nothing_behind(void **state)
 
 static void database_leaves_nothing_behind(void **state)
 {
-	char text[TEXT_SIZE + 1];
 	sqlite3 *db;
 	sqlite3_stmt *statement;
 
@@ -173,7 +175,7 @@ static void database_leaves_nothing_behind(void **state)
 
 static void json_leaves_nothing_behind(void **state)
 {
-	char text[TEXT_SIZE + 1], *dump;
+	char *dump;
 	json_t *value;
 
 	write_text(text);
