@@ -23,13 +23,14 @@
 #include "lease/secret.h"
 #include "tests/fs/sample.h"
 
-#define ARENA_SIZE (4ul * 1024 * 1024)
-#define STEPS_MAX  400
-#define UIDS       3
-#define NAME_BYTES 64
-#define RAW_MAX    1024
-#define LIVE_MAX   32  /* leases that the engine tells of again */
-#define LEFT_MAX   512 /* of each kind of thing in the shared memory */
+#define ARENA_SIZE  (4ul * 1024 * 1024)
+#define STEPS_MAX   400
+#define UIDS        3
+#define NAME_BYTES  64
+#define RAW_MAX     1024
+#define RAW_PADDING 512
+#define LIVE_MAX    32  /* leases that the engine tells of again */
+#define LEFT_MAX    512 /* of each kind of thing in the shared memory */
 
 #define POLICY                                                                                     \
 	"{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"ec2:*\","    \
@@ -101,6 +102,7 @@ struct world {
 	unsigned interrupts;
 	struct lease *live[LIVE_MAX];
 	unsigned n_live;
+	size_t padding;  /* zeroes that follow a request */
 	bool over;       /* the next process could not begin */
 	uint8_t a, b, c; /* the step's */
 	const uint8_t *rest;
@@ -163,7 +165,8 @@ static void request(struct world *world, uint32_t opcode, const void *body, size
 {
 	size_t name_n = name ? strlen(name) + 1 : 0;
 	size_t size = sizeof(struct fuse_in_header) + n + name_n;
-	char *bytes = malloc(size); /* of its exact size, so that reading past it is seen */
+	/* Of its exact size, so that reading past it is seen; but libfuse relies on whole ones. */
+	char *bytes = calloc(size + world->padding, 1);
 	struct fuse_in_header header = {
 		.len = (uint32_t)size,
 		.opcode = opcode,
@@ -247,8 +250,12 @@ static void any_request(struct world *world)
 	const uint8_t *body = take(world, &n);
 
 	/* The session's own begin and end are the process's. */
-	if (world->b != FUSE_INIT && world->b != FUSE_DESTROY)
-		request(world, world->b, body, n, NULL);
+	if (world->b == FUSE_INIT || world->b == FUSE_DESTROY)
+		return;
+	world->padding = RAW_PADDING;
+	request(world, world->b, body, n, NULL);
+	world->padding = 0;
+	world->interrupts += world->b == FUSE_INTERRUPT;
 }
 
 static void open_file(struct world *world)
