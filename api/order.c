@@ -184,6 +184,7 @@ static void start(struct order *order, struct call *call)
 		.secrets = order->secrets,
 		.ttl_ms = order->ttl_ms,
 		.caller = call->asker.caller,
+		.payer = call->asker.id,
 	};
 
 	for (int scope = 0; scope < SCOPES; scope++)

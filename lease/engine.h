@@ -220,6 +220,10 @@ struct acquire {
 	 * is ever to be given, whatever the scope: all are one HOLDER_OPEN or HOLDER_CLIENT. */
 	lease_holder holders[SCOPES];
 	struct lease_caller caller;
+	/* Whom a lease that has to be made is charged to (max_rate_per_holder): what outlives a
+	 * holder that is made anew again and again, such as "app.service" or "uid:1000". NULL: the
+	 * caller's user. */
+	const char *payer;
 };
 
 /* The holder of leases that nobody else is ever to be given, or 0. */

@@ -269,6 +269,7 @@ static void begin_again(struct principal *principal)
 	slot->making = NULL;
 	principal->slot = NULL;
 	principal_revoke(principal, "failed: made by a clock that was wrong");
+	slot->owed = true;
 	slot_make(slot);
 	slot_idle(slot);
 }

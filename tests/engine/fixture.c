@@ -295,6 +295,37 @@ void fixture_read_alone(struct fixture *fixture, struct reader *reader, const ch
 	ask(fixture, reader, &request);
 }
 
+void fixture_read_for(struct fixture *fixture, struct reader *reader, const char *config,
+		      uint64_t number, const char *payer)
+{
+	struct acquire request = {
+		.project = "a",
+		.config = config,
+		.secrets = 1,
+		.caller = {.pid = 1},
+		.payer = payer,
+	};
+
+	for (int scope = 0; scope < SCOPES; scope++)
+		request.holders[scope] = number ? lease_holder_of(HOLDER_OPEN, number) : 0;
+	ask(fixture, reader, &request);
+}
+
+void fixture_read_in_scope(struct fixture *fixture, struct reader *reader, const char *config,
+			   enum lease_scope scope, lease_holder holder,
+			   const struct lease_caller *caller)
+{
+	struct acquire request = {
+		.project = "a",
+		.config = config,
+		.secrets = 1,
+		.caller = *caller,
+	};
+
+	request.holders[scope] = holder;
+	ask(fixture, reader, &request);
+}
+
 void fixture_read(struct fixture *fixture, struct reader *reader)
 {
 	fixture_read_as(fixture, reader, "dev", 1, 0, 0);
