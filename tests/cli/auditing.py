@@ -145,6 +145,17 @@ class Who(Case):
         self.assertEqual(failed[0]["caller"]["pid"], os.getpid())
         self.assertEqual(failed[0]["error"]["code"], "AccessDenied")
 
+    def test_who_has_caused_too_many_leases_is_refused_with_a_line(self):
+        dsec = self.dsec(secret={"max_rate": "2/h"}).mount()
+        dsec.read("app/dev/.json")
+        with self.assertRaises(OSError):
+            dsec.read("app/dev@1h/.json")
+        dsec.stop()
+        failed, = [line for line in self.lines(dsec) if line["event"] == "failed"]
+        self.assertEqual(failed["caller"]["pid"], os.getpid())
+        self.assertEqual(failed["error"]["kind"], "throttled")
+        self.assertIn("max_rate_per_holder", failed["error"]["message"])
+
     def test_lines_can_be_chosen_by_lease_and_time(self):
         dsec = self.dsec().mount()
         lease = dsec.read("app/dev/AWS_USER_LEASE_ID").decode()
