@@ -65,6 +65,7 @@ int engine_new(struct engine **ret, const struct engine_env *env, struct catalog
 	table_init(&engine->requests_by_ticket, random_seed(env->clock));
 	table_init(&engine->principals_by_id, random_seed(env->clock));
 	table_init(&engine->principals_by_user, random_seed(env->clock));
+	table_init(&engine->principals_by_holder, random_seed(env->clock));
 	accounts_configure(engine);
 	pools_configure(engine);
 	*ret = engine;
@@ -86,6 +87,7 @@ struct engine *engine_free(struct engine *engine)
 	table_finish(&engine->requests_by_ticket);
 	table_finish(&engine->principals_by_id);
 	table_finish(&engine->principals_by_user);
+	table_finish(&engine->principals_by_holder);
 	timers_finish(&engine->timers);
 	catalog_unref(engine->catalog);
 	free(engine);

@@ -256,7 +256,8 @@ void engine_abandon(struct engine *engine, uint64_t ticket);
 
 /* Ending and changing. */
 
-/* The holder is no more, and its leases end with it, whatever state they are in. Not for holder 0.
+/* The holder is no more, and its leases end with it, whatever state they are in. Not for
+ * HOLDER_USERS, which do not end. Costs what its own leases do, however many there are of others.
  * An acquire for an exclusive holder that fails or is abandoned does this by itself. */
 void engine_end_holder(struct engine *engine, lease_holder holder, const char *reason);
 

@@ -86,7 +86,7 @@ struct engine {
 	struct list accounts, pools;
 	struct list principals;
 	struct table pools_by_name, payers_by_name, slots_by_key, requests_by_ticket;
-	struct table principals_by_id, principals_by_user;
+	struct table principals_by_id, principals_by_user, principals_by_holder;
 	uint64_t last_generation, last_ticket;
 	size_t n_waiting; /* requests */
 	size_t n_users;   /* principals whose user may exist */
@@ -323,7 +323,7 @@ struct principal {
 	lease_holder holder;   /* the slot's that it was made for; 0 for one of an earlier daemon */
 	struct recipe *recipe; /* NULL: made under a configuration that is not known any more */
 	struct list link, in_pool;
-	struct table_node by_id, by_user;
+	struct table_node by_id, by_user, by_holder;
 
 	enum principal_state state;
 	struct journal_record record; /* as it should stand in the journal */
@@ -361,6 +361,9 @@ struct principal {
 
 struct principal *principal_new(struct engine *engine, struct account *account, struct pool *pool,
 				const struct journal_record *record);
+/* Whose it is, for engine_end_holder (holder.c). */
+void principal_set_holder(struct principal *principal, lease_holder holder);
+void principal_leave_holder(struct principal *principal);
 void principal_rename(struct principal *principal, const char *user);
 struct principal *principal_by_id(const struct engine *engine, const char *lease_id);
 struct principal *principal_by_user(const struct engine *engine, const char *user);

@@ -178,7 +178,7 @@ void grant_begin(struct slot *slot)
 
 	principal->state = PRINCIPAL_INTENDED;
 	principal->slot = slot;
-	principal->holder = slot->holder;
+	principal_set_holder(principal, slot->holder);
 	principal->recipe = recipe_ref(pool->recipe);
 	principal->grant = grant;
 	principal->start_at = engine_now(engine);

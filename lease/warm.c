@@ -199,7 +199,7 @@ static const struct lease *hand_over(struct principal *principal, struct slot *t
 
 	slot_remove(principal->slot, principal->lease);
 	principal->slot = to;
-	principal->holder = to->holder;
+	principal_set_holder(principal, to->holder);
 	principal_publish(principal, secret,
 			  catalog_min_validity(&principal->recipe->secret, to->ttl_ms));
 	secret_unref(secret);
