@@ -70,6 +70,16 @@ static struct provider *provider(void *arg, const struct integration *integratio
 	return &fixture->cloud.provider;
 }
 
+static int on_intended(void *arg, const struct journal_record *record, struct dsec_error *err)
+{
+	struct fixture *fixture = arg;
+
+	if (++fixture->n_intended < fixture->intents_refused_from ||
+	    fixture->intents_refused_from == 0)
+		return 0;
+	return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "no line can be written");
+}
+
 static void on_lease(void *arg, enum lease_event event, const struct lease *lease,
 		     const char *reason)
 {
@@ -176,7 +186,8 @@ struct fixture *fixture_new(const char *json)
 		.journal = &fixture->disk.journal,
 		.provider = provider,
 		.provider_arg = fixture,
-		.observer = {.lease = on_lease,
+		.observer = {.intended = on_intended,
+			     .lease = on_lease,
 			     .failed = on_failed,
 			     .handed_out = on_handed_out,
 			     .due = on_due,

@@ -23,8 +23,9 @@ struct fixture {
 	struct engine_env env;
 
 	/* What the observer saw. */
-	unsigned n_active, n_ended, n_gone, n_failed, n_handed_out, n_due, n_rotated;
-	bool held; /* somebody holds whatever lease is due */
+	unsigned n_intended, n_active, n_ended, n_gone, n_failed, n_handed_out, n_due, n_rotated;
+	unsigned intents_refused_from; /* that one and all that follow; 0: none is */
+	bool held;                     /* somebody holds whatever lease is due */
 	char last_reason[160];
 	char log[4096]; /* the latest lines */
 
