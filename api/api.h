@@ -134,7 +134,8 @@ void api_reload(struct api *api, struct catalog *catalog);
 
 /* How an administrator among its clients has the configuration read again. On failure the running
  * one stays, and the error says so. */
-typedef int api_reload_function(void *arg, struct dsec_error *err);
+typedef int api_reload_function(void *arg, const struct lease_caller *caller,
+				struct dsec_error *err);
 void api_offer_reload(struct api *api, api_reload_function *reload, void *arg);
 
 /* What the engine's observer is told. */

@@ -67,7 +67,7 @@ static void on_lease(void *arg, enum lease_event event, const struct lease *leas
 
 /* Of another user's process the worker sees no executable: the keeper does. The process waits, or
  * it is seen whether it is still the same. A reference. */
-static struct lease_caller complete(const struct daemon *daemon, const struct lease_caller *caller)
+struct lease_caller daemon_complete(const struct daemon *daemon, const struct lease_caller *caller)
 {
 	struct lease_caller whole = *caller;
 	struct door_who seen;
@@ -100,7 +100,7 @@ static void on_opened(void *arg, const struct lease *lease, const struct lease_c
 
 	if (!daemon->audit)
 		return;
-	struct lease_caller whole = complete(daemon, caller);
+	struct lease_caller whole = daemon_complete(daemon, caller);
 	audit_read(daemon->audit, lease, &whole, count);
 	who_unref(whole.who);
 }
@@ -122,7 +122,7 @@ static void on_asked(void *arg, const struct api_token_event *event)
 
 	if (!daemon->audit)
 		return;
-	struct lease_caller whole = complete(daemon, event->caller);
+	struct lease_caller whole = daemon_complete(daemon, event->caller);
 	audit_asked(daemon->audit, names[event->what], event->token_id, event->peer, &whole,
 		    event->lease, event->lease_id);
 	who_unref(whole.who);
@@ -143,7 +143,7 @@ static void on_failed(void *arg, const struct lease_slot *slot, const struct lea
 
 	if (!daemon->audit)
 		return;
-	struct lease_caller whole = complete(daemon, caller);
+	struct lease_caller whole = daemon_complete(daemon, caller);
 	audit_failed(daemon->audit, slot, &whole, err);
 	who_unref(whole.who);
 }
@@ -154,7 +154,7 @@ static void on_handed_out(void *arg, const struct lease *lease, const struct lea
 
 	if (!daemon->audit)
 		return;
-	struct lease_caller whole = complete(daemon, caller);
+	struct lease_caller whole = daemon_complete(daemon, caller);
 	audit_handed_out(daemon->audit, lease, &whole);
 	who_unref(whole.who);
 }
@@ -404,11 +404,14 @@ static struct daemon *daemon_free(struct daemon *daemon)
 	daemon->aws = aws_free(daemon->aws);
 	daemon->journal = journal_sqlite_close(daemon->journal);
 	if (daemon->audit)
-		audit_event(daemon->audit, "stopped", NULL, NULL, NULL);
+		audit_event(daemon->audit, "stopped", NULL, daemon->stopper, NULL);
 	daemon->audit = audit_close(daemon->audit);
 	daemon->rotations = rotations_free(daemon->rotations);
 	daemon->catalog = catalog_unref(daemon->catalog);
 	ledger_close(daemon->ledger);
+	if (daemon->stopper)
+		who_unref(daemon->stopper->who);
+	free(daemon->stopper);
 	if (daemon->fuse_fd >= 0)
 		close(daemon->fuse_fd);
 	if (daemon->epoll_fd >= 0)
@@ -521,24 +524,61 @@ int daemon_start(struct daemon **ret, const struct daemon_options *options, stru
 
 /* Serving. */
 
-static void take_signal(struct daemon *daemon, int number)
+/* As the keeper saw it, and more of it where it is still there. NULL: nobody is known. */
+static struct lease_caller *sender_of(const struct door_message *order, struct lease_caller *to)
 {
+	struct door_sender sender;
+
+	if (!door_sender(order, &sender))
+		return NULL;
+	*to = (struct lease_caller){.uid = sender.uid, .gid = (gid_t)-1, .pid = sender.pid};
+	if (sender.who.start_time == 0)
+		return to;
+
+	struct who *seen = who_look(sender.pid, &system_clock);
+
+	if (seen && seen->start == sender.who.start_time)
+		to->who = who_with(seen, sender.who.executable);
+	else
+		to->who = who_known(sender.pid, sender.who.start_time, sender.who.executable,
+				    sender.who.cgroup, &system_clock);
+	who_unref(seen);
+	return to;
+}
+
+static void keep_stopper(struct daemon *daemon, const struct lease_caller *sender)
+{
+	if (!sender || daemon->stopper)
+		return;
+	daemon->stopper = alloc_zeroed(1, sizeof(*daemon->stopper));
+	*daemon->stopper = *sender;
+	who_ref(sender->who);
+}
+
+static void take_signal(struct daemon *daemon, const struct door_message *order)
+{
+	struct lease_caller caller = {0};
+	const struct lease_caller *sender = sender_of(order, &caller);
+	int number = order->number;
+
 	switch (number) {
 	case SIGHUP:
 		if (!daemon->ending)
-			daemon_reload(daemon);
+			daemon_reload(daemon, sender);
 		break;
 	case SIGUSR1:
 		daemon->patient = true;
 		break;
 	case SIGINT:
 	case SIGTERM:
+		keep_stopper(daemon, sender);
 		if (daemon->ending)
 			daemon->impatient = true;
 		else
 			daemon_end(daemon, number == SIGINT ? "interrupted" : "unmounted");
 		break;
 	}
+	who_unref(caller.who);
 }
 
 /* Another worker goes on: the journal has all that it needs, the keeper's memory the rest. Nothing
@@ -558,7 +598,7 @@ void daemon_order(struct daemon *daemon, const struct door_message *order)
 {
 	switch (order->kind) {
 	case DOOR_SIGNAL:
-		take_signal(daemon, order->number);
+		take_signal(daemon, order);
 		break;
 	case DOOR_HAND_OVER:
 		hand_over(daemon, DOOR_HANDED_OVER);

@@ -15,7 +15,8 @@
  *   failed       a reader was refused
  *   revocation_failed   a call of a user's removal
  *   token_created, token_revoked, token_used, token_refused, revoke_asked, renew_asked   by the API
- *   started, resumed, stopped, reloaded, reload_failed   the daemon
+ *   started, resumed, stopped, reloaded, reload_failed   the daemon; the last three with who asked
+ *                for it, where that is known
  *   continued    the first line of a further file;  removed: an old file, for `keep`
  *   torn, lost, gap   what is wrong with the log: a line that a crash or a full disk cut, lines
  *                that could not be written, lines that were there when the daemon ended last
