@@ -123,8 +123,12 @@ static void on_asked(void *arg, const struct api_token_event *event)
 	if (!daemon->audit)
 		return;
 	struct lease_caller whole = daemon_complete(daemon, event->caller);
-	audit_asked(daemon->audit, names[event->what], event->token_id, event->peer, &whole,
-		    event->lease, event->lease_id);
+	if (event->what == API_REFUSED)
+		audit_refused(daemon->audit, event->token_id, event->peer, &whole, event->project,
+			      event->config, event->why);
+	else
+		audit_asked(daemon->audit, names[event->what], event->token_id, event->peer, &whole,
+			    event->lease, event->lease_id);
 	who_unref(whole.who);
 }
 

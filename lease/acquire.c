@@ -11,7 +11,7 @@ struct request {
 	uint64_t ticket;
 	struct timer deadline;
 	struct lease_caller caller;
-	char *payer;
+	char *name, *payer;     /* the caller's */
 	lease_holder exclusive; /* 0, or nobody else is to be given these leases */
 	engine_acquired *done;
 	void *arg;
@@ -39,6 +39,7 @@ static void request_free(struct request *request)
 	for (size_t i = 0; i < request->n; i++)
 		lease_unref(request->parts[i].lease);
 	who_unref(request->caller.who);
+	free(request->name);
 	free(request->payer);
 	free(request);
 }
@@ -324,6 +325,8 @@ static struct request *request_new(struct engine *engine, const struct acquire *
 	request->deadline.fire = deadline_passed;
 	request->caller = asked->caller;
 	who_ref(request->caller.who);
+	request->name = asked->caller.name ? alloc_copy(asked->caller.name) : NULL;
+	request->caller.name = request->name;
 	request->payer = payer_of(asked);
 	request->exclusive = acquire_exclusive(asked);
 	request->done = done;

@@ -125,9 +125,10 @@ enum lease_event {
 struct lease_caller {
 	uid_t uid;
 	gid_t gid;
-	pid_t pid;       /* 0: not visible from here */
-	struct who *who; /* as it was while it waited; NULL: it was not looked at. A reference
-			    where it is kept, else borrowed */
+	pid_t pid;        /* 0: not visible from here */
+	const char *name; /* that the API knows it by: "token:…". NULL: none */
+	struct who *who;  /* as it was while it waited; NULL: it was not looked at. A reference
+			     where it is kept, else borrowed */
 };
 
 struct engine_observer {
