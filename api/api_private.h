@@ -54,7 +54,7 @@ struct api {
 	int epoll_fd;
 	struct timers timers;
 	struct list listeners, clients, orders, visitors, watchers;
-	struct list shared; /* the leases that the files have (watch.c) */
+	struct table shared_by_id, shared_by_slot; /* the leases that the files have (watch.c) */
 	size_t n_visitors;
 	struct table visitors_by_id, issued_by_lease;
 	uint64_t last_holder;
