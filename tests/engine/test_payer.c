@@ -154,6 +154,36 @@ static void a_shared_lease_is_charged_to_who_can_pay_and_read_by_all(void **stat
 	fixture_free(fixture);
 }
 
+static void revoke_all(struct fixture *fixture)
+{
+	struct dsec_error err;
+
+	list_each (at, &fixture->disk.records)
+		engine_revoke(fixture->engine,
+			      container_of(at, struct disk_record, link)->record.lease_id, &err);
+}
+
+static void whoever_waits_may_be_charged_and_all_are_told_when_none_can(void **state)
+{
+	struct fixture *fixture =
+		fixture_new(CONFIGURED("\"max_rate\": \"30/m\", \"max_rate_per_holder\": \"1/h\""));
+	struct reader first, second;
+
+	fixture->bad_op = PROVIDER_CREATE_KEY;
+	fixture->n_bad = 2;
+	fixture->bad = (struct cloud_fate){.latency_ms = 5 * SECOND_MS};
+	fixture_read_for(fixture, &first, "dev", 0, "web.service");
+	fixture_read_for(fixture, &second, "dev", 0, "app.service");
+	fixture_run(fixture, SECOND_MS);
+	revoke_all(fixture); /* the one that the first has paid for */
+	assert_false(first.answered);
+	fixture_run(fixture, SECOND_MS);
+	revoke_all(fixture); /* and the second's */
+	assert_non_null(strstr(first.err.message, "web.service has caused"));
+	assert_non_null(strstr(second.err.message, "app.service has caused"));
+	fixture_free(fixture);
+}
+
 static void what_is_kept_ready_is_no_way_round(void **state)
 {
 	struct fixture *fixture =
@@ -242,6 +272,7 @@ int main(void)
 		cmocka_unit_test(each_config_counts_for_itself),
 		cmocka_unit_test(holders_that_come_and_go_are_one),
 		cmocka_unit_test(a_shared_lease_is_charged_to_who_can_pay_and_read_by_all),
+		cmocka_unit_test(whoever_waits_may_be_charged_and_all_are_told_when_none_can),
 		cmocka_unit_test(what_is_kept_ready_is_no_way_round),
 		cmocka_unit_test(a_lease_that_is_made_again_is_charged_once),
 		cmocka_unit_test(where_one_may_have_all_the_rate_is_waited_for),
