@@ -18,16 +18,10 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "lease/asan.h"
 #include "lease/secret_arena.h"
 
 /* With AddressSanitizer, whatever of the arena belongs to no live secret is poisoned. */
-#if defined(__SANITIZE_ADDRESS__)
-#define HAVE_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAVE_ASAN 1
-#endif
-#endif
 #ifdef HAVE_ASAN
 #include <sanitizer/asan_interface.h>
 #else
