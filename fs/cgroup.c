@@ -125,15 +125,16 @@ int cgroup_parse(struct cgroup *ret, const char *text)
 /* The folder above the last one of the path, if that is a pod's. */
 static bool pod_of(const struct cgroup *cgroup, char to[CGROUP_PATH_MAX])
 {
-	size_t n = (size_t)(strrchr(cgroup->path, '/') - cgroup->path);
+	char above[CGROUP_PATH_MAX];
 
-	snprintf(to, CGROUP_PATH_MAX, "%.*s", (int)n, cgroup->path);
+	snprintf(above, sizeof(above), "%s", cgroup->path);
+	*strrchr(above, '/') = '\0';
 
-	const char *parent = strrchr(to, '/');
+	const char *parent = strrchr(above, '/');
 
 	if (!parent || !(starts(parent, "/pod") || starts(parent, "/kubepods")))
 		return false;
-	memmove(to, parent + 1, strlen(parent));
+	snprintf(to, CGROUP_PATH_MAX, "%s", parent + 1);
 	return true;
 }
 

@@ -49,6 +49,7 @@ static struct payer *find(const struct pool *pool, const char *name)
 
 static void forget(struct payer *payer)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): one that is freed has left its list */
 	table_remove(&payer->pool->engine->payers_by_name, &payer->by_name);
 	list_remove(&payer->link);
 	payer->pool->n_payers--;

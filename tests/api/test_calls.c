@@ -620,7 +620,7 @@ static void requests_beyond_the_limit_are_refused_not_kept(void **state)
 
 /* The same for all together: no user reaches its own limit. */
 
-#define SHARE 100 /* a user */
+#define SHARE ((size_t)100) /* a user */
 
 static void need_other_users(void)
 {
