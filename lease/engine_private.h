@@ -67,6 +67,9 @@
 #define RECONCILE_BACKOFF_CAP_MS 60000
 #define RECONCILE_ROUNDS         2 /* the second, CONSISTENCY_MS later, sees what the first could not */
 
+/* How often what happens again and again is told: the first time, then with each doubling. */
+#define IS_POWER_OF_TWO(n) (((n) & ((n)-1)) == 0)
+
 struct slot;
 struct principal;
 
@@ -162,13 +165,16 @@ struct payer {
 	struct list link; /* in the pool's, the one charged longest ago first */
 	struct table_node by_name;
 	struct bucket rate;
+	unsigned n_refused; /* since it was charged last */
 	char name[];
 };
 
 /* Charges it for a lease; false when it has used up what one may. */
 bool payer_charge(struct pool *pool, const char *name);
-/* What one is told that was not charged: whom it counts as, and when it may try again. */
-void payer_refusal(struct pool *pool, const char *name, struct dsec_error *err);
+/* What one is told that was not charged: whom it counts as, and when it may try again. True: and so
+ * is the observer. A loop is told of the first time and with each doubling, or it would push all
+ * else out of the audit log. */
+bool payer_refuse(struct pool *pool, const char *name, struct dsec_error *err);
 void payers_change(struct pool *pool); /* its recipe has another rate */
 void payers_forget(struct pool *pool);
 
@@ -288,6 +294,8 @@ size_t warm_ready_count(const struct pool *pool);
 struct request;
 void part_ready(struct part *part, const struct lease *lease);
 void part_failed(struct part *part, const struct dsec_error *err);
+/* The same, of which the observer need not hear. */
+void part_held_back(struct part *part, const struct dsec_error *err, bool is_told);
 void requests_free(struct engine *engine);
 
 enum principal_state {

@@ -6,10 +6,6 @@
 #include "lease/engine_private.h"
 #include "lease/lease_private.h"
 
-/* How often a removal's trouble is told to the operator: the first time, then with each doubling.
- */
-#define IS_POWER_OF_TWO(n) (((n) & ((n)-1)) == 0)
-
 static bool same_id(const struct table_node *node, const void *key)
 {
 	return strcmp(container_of(node, struct principal, by_id)->record.lease_id, key) == 0;

@@ -225,12 +225,12 @@ static void hold_back(struct slot *slot)
 	while (!list_empty(&waiters)) {
 		struct part *part = list_first(&waiters, struct part, link);
 		struct dsec_error err;
+		bool is_told = payer_refuse(slot->pool, part->payer, &err);
 
-		payer_refusal(slot->pool, part->payer, &err);
 		pool_failed(slot->pool, &err);
 		slot->pool->engine->counters.held_back++;
 		list_remove(&part->link);
-		part_failed(part, &err);
+		part_held_back(part, &err, is_told);
 	}
 	slot_idle(slot);
 }
