@@ -29,6 +29,7 @@
 #include "lease/engine.h"
 #include "lease/identity.h"
 #include "lease/limiter.h"
+#include "lease/line.h"
 #include "lease/list.h"
 #include "lease/removal.h"
 #include "lease/table.h"
@@ -299,9 +300,9 @@ struct principal {
 	struct table_node by_id, by_user;
 
 	enum principal_state state;
-	struct journal_record record; /* as it should stand in the journal */
-	bool writing;                 /* a write is under way */
-	bool rewrite;                 /* and the record has changed since */
+	struct line record; /* as it should stand in the journal */
+	bool writing;       /* a write is under way */
+	bool rewrite;       /* and the record has changed since */
 	unsigned write_failures;
 	struct timer write_again;
 
@@ -335,6 +336,8 @@ struct principal {
 struct principal *principal_new(struct engine *engine, struct account *account, struct pool *pool,
 				const struct journal_record *record);
 void principal_rename(struct principal *principal, const char *user);
+/* Its whole line. */
+void principal_line(const struct principal *principal, struct journal_record *ret);
 struct principal *principal_by_id(const struct engine *engine, const char *lease_id);
 struct principal *principal_by_user(const struct engine *engine, const char *user);
 
