@@ -124,6 +124,10 @@ static int prepare(struct exchange *exchange, const struct request *request, str
 	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* not what the environment names */
 	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* A name is looked up by a thread. Without this libcurl waits for it when the transfer ends
+	 * before the look-up does, by a timeout or by us, and with it all that this thread serves.
+	 */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, HTTP_BUFFER_SIZE);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, HTTP_BUFFER_SIZE);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "dsec/" DSEC_VERSION);
