@@ -105,6 +105,19 @@ static CURLcode set_trust(CURL *easy, const struct trust *trust)
 	return r;
 }
 
+static void set_content(struct exchange *exchange, const struct request *request)
+{
+	CURL *easy = exchange->easy;
+
+	if (!request->keys) {
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+		return;
+	}
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)request->n_body);
+}
+
 static int prepare(struct exchange *exchange, const struct request *request, struct dsec_error *err)
 {
 	CURL *easy = exchange->easy;
@@ -112,7 +125,7 @@ static int prepare(struct exchange *exchange, const struct request *request, str
 
 	if (r == 0 && request->ca_file)
 		r = trust_read(&exchange->http->trust, request->ca_file, err);
-	if (r == 0)
+	if (r == 0 && request->keys)
 		r = sign(&exchange->headers, request, err);
 	if (r < 0)
 		return r;
@@ -131,9 +144,7 @@ static int prepare(struct exchange *exchange, const struct request *request, str
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, HTTP_BUFFER_SIZE);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, HTTP_BUFFER_SIZE);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "dsec/" DSEC_VERSION);
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)request->n_body);
+	set_content(exchange, request);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, HTTP_CONNECT_TIMEOUT_MS);
 	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, HTTP_IDLE_MAX_S);
