@@ -132,6 +132,10 @@ static int prepare(struct exchange *exchange, const struct request *request, str
 	if (set_trust(easy, &exchange->http->trust) != CURLE_OK)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "libcurl cannot verify TLS");
 	curl_easy_setopt(easy, CURLOPT_URL, request->url);
+	/* IAM and STS speak no other. A server that speaks HTTP/2 (a gateway of Ceph's may) is
+	 * spoken to in this one all the same: a connection of HTTP/2 keeps, as long as it is open,
+	 * what came last, and so a lease's secret key, and its table of headers, and so a session's
+	 * token. */
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* not what the environment names */
