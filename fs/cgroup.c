@@ -8,7 +8,6 @@
 
 #include "lease/container.h"
 
-
 /* Names. */
 
 static bool starts(const char *text, const char *with)
