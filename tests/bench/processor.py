@@ -2,6 +2,7 @@
 behind TLS connections that are kept open: the difference between a life with many and one with few.
 """
 
+import json
 import pathlib
 import re
 import shutil
@@ -55,6 +56,15 @@ def by_part(profile):
     return parts
 
 
+def end_each(dsec, iam):
+    """One lease after the other, over the connections that there are."""
+    daemon = stage.Api(dsec)
+    leases = json.loads(dsec.read(".dsec/leases.json"))["leases"]
+    for n, lease in enumerate(leases, 1):
+        daemon.revoke(lease["id"])
+        iam.wait_calls("DeleteUser", effects=n)
+
+
 def spent(n):
     """By part, of a daemon's worker in a whole life with n leases."""
     configs = {"own": {"dynamic_secrets": {"AWS_USER": dynamic(scope="user")},
@@ -62,15 +72,17 @@ def spent(n):
     with stage.local_iam(tls=True) as iam, stage.dsec(iam, configs, mount=False) as dsec:
         profiles = dsec.folder / "callgrind"
         profiles.mkdir()
-        profiles.chmod(0o777)  # the worker writes its own at its end
+        profiles.chmod(0o777)
         dsec.start(["valgrind", "--tool=callgrind", "--trace-children=yes", "--quiet",
                     f"--callgrind-out-file={profiles}/%p"],
                    {"LD_PRELOAD": BENEATH}, patience=END)
-        worker = dsec.worker()
+        profile = profiles / str(dsec.worker())
+        profile.chmod(0o666)  # it was root's when valgrind made it
         load("users", FIRST, n, 1, dsec.path(f"app/own/{KEY}"))
+        end_each(dsec, iam)
         dsec.process.terminate()  # as dsec unmount does; that sees valgrind, and no dsec
         dsec.process.wait(END)
-        return by_part(profiles / str(worker))
+        return by_part(profile)
 
 
 def lease(quick):
