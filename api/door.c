@@ -27,6 +27,7 @@ static void forget(struct client *client)
 	if (client->call)
 		client->call->client = NULL;
 	free(client->unframed);
+	credential_free(client->credential);
 	who_unref(client->peer.caller.who);
 	free(client);
 }
@@ -73,7 +74,7 @@ static void make_room(struct api *api, const char *id)
 		client_close(oldest);
 }
 
-static bool full(const struct api *api, const char *id)
+bool door_full(const struct api *api, const char *id)
 {
 	size_t n, n_peer;
 
@@ -114,7 +115,7 @@ static void hand_over(struct client *client)
 	struct sockaddr_storage address = {0};
 	socklen_t size = sizeof(address);
 
-	if (full(api, client->peer.id)) {
+	if (door_full(api, client->peer.id)) {
 		refuse(client);
 		client_close(client);
 		return;
@@ -223,7 +224,8 @@ static void name_remote(struct peer *peer, const struct sockaddr_storage *addres
 	snprintf(peer->id, sizeof(peer->id), "ip:%s", text);
 }
 
-static void arrive(struct listener *listener, int fd, const struct sockaddr_storage *address)
+static void arrive(struct listener *listener, int fd, const struct sockaddr_storage *address,
+		   socklen_t size)
 {
 	struct api *api = listener->api;
 	struct client *client = alloc_zeroed(1, sizeof(*client));
@@ -240,6 +242,8 @@ static void arrive(struct listener *listener, int fd, const struct sockaddr_stor
 	make_room(api, client->peer.id);
 	list_init(&client->link);
 	list_append(&api->clients, &client->link);
+	if (listener->local && credential_begin(client, address, size))
+		return;
 	set_deadline(client, API_SILENT_MS);
 	if (source_add(api, &client->source, fd, EPOLLIN | EPOLLRDHUP | EPOLLET) < 0)
 		client_close(client);
@@ -258,7 +262,7 @@ void door_arrival(struct source *source, uint32_t events)
 
 		if (fd < 0)
 			return;
-		arrive(listener, fd, &address);
+		arrive(listener, fd, &address, size);
 	}
 }
 

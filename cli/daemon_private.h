@@ -1,6 +1,6 @@
 /*
  * daemon_private.h: what the files of the daemon share: daemon.c (start, loop), ending.c,
- * reloading.c.
+ * reloading.c, giving.c.
  */
 #ifndef DSEC_CLI_DAEMON_PRIVATE_H
 #define DSEC_CLI_DAEMON_PRIVATE_H
@@ -55,6 +55,9 @@ void daemon_reload(struct daemon *daemon);
 
 /* The same for the API's administrators. */
 void daemon_offer_reload(struct daemon *daemon);
+
+/* Gives systemd, which asks the API's socket, what is in the files. */
+void daemon_offer_files(struct daemon *daemon);
 
 /* Opens, changes or closes the audit log as the catalog wants it. On failure the old one stays. */
 int daemon_audit(struct daemon *daemon, const struct catalog *catalog, struct dsec_error *err);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fs/fs_private.h"
+#include "fs/give.h"
 #include "fs/watch.h"
 #include "lease/alloc.h"
 
@@ -33,6 +34,7 @@ struct fs {
 	struct table pending;  /* by their number */
 	struct list all_pending;
 	struct watches watches;
+	struct gives gives;
 	enum fs_first_open first_open;
 	uint64_t n_counted; /* of files.n_cached: the engine knows of them */
 	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,
@@ -301,6 +303,9 @@ static void handle(struct fs *fs, struct message *message)
 	case MESSAGE_READ:
 		tell_opened(fs, message);
 		break;
+	case MESSAGE_VIEWED:
+		give_viewed(&fs->gives, fs->tree, message);
+		break;
 	default:
 		break;
 	}
@@ -352,6 +357,17 @@ void fs_dispatch(struct fs *fs, struct engine *engine)
 		take_messages(fs);
 		watch_tell(&fs->watches, holder_ended, fs);
 	} while (watch_has_ended(&fs->watches));
+}
+
+uint64_t fs_give(struct fs *fs, struct engine *engine, const char *path,
+		 const struct lease_caller *caller, fs_given *given, void *arg)
+{
+	return give_begin(&fs->gives, engine, fs->tree, path, caller, given, arg);
+}
+
+void fs_give_up(struct fs *fs, uint64_t give)
+{
+	give_abandon(&fs->gives, give);
 }
 
 void fs_watch_readers(struct fs *fs, bool on)
@@ -535,6 +551,7 @@ static struct fs *fs_free(struct fs *fs)
 		message_free(early->message);
 		free(early);
 	}
+	gives_finish(&fs->gives);
 	if (fs->tree)
 		files_finish(&fs->files);
 	if (fs->files.announce_fd >= 0)
@@ -569,6 +586,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	fs->files.epoll_fd = fs->files.announce_fd = -1;
 	list_init(&fs->early);
 	list_init(&fs->all_pending);
+	gives_init(&fs->gives, &fs->files.inbox);
 	table_init(&fs->pending, 0);
 
 	int r = open_files(fs, options->fuse_fd, err);

@@ -30,6 +30,7 @@
 #include "fs/holders.h"
 #include "fs/message.h"
 #include "fs/node.h"
+#include "fs/path.h"
 #include "fs/queue.h"
 #include "fs/shared.h"
 #include "lease/list.h"
@@ -163,6 +164,9 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		   struct fuse_file_info *info);
 double cache_seconds(int64_t ms);
 void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t entry_ms);
+/* The config that a name in a project's folder means, with its options; NULL: there is none. */
+const struct entry *find_config(const struct entry *project, const char *name,
+				struct path_options *options);
 /* May the caller see what belongs to this config (NULL: to none)? */
 bool shown_to(struct files *files, fuse_req_t req, const struct config *config);
 double attributes_seconds(const struct node *node);

@@ -254,6 +254,21 @@ static void end_orphans(struct files *files)
 	free(orphans.messages);
 }
 
+/* Who that is, for one whose request did not come by the kernel: it waits all the same. */
+static void view(struct files *files, struct message *message)
+{
+	struct viewer viewer;
+	pid_t tid = message->caller.pid;
+
+	holders_view(&files->holders, message->scopes, message->caller.uid, tid, &viewer);
+	message->error = viewer.error ? viewer.error : holders_watch(&files->holders, &viewer, tid);
+	if (message->error)
+		message->text = alloc_copy(viewer.reason);
+	memcpy(message->holders, viewer.holders, sizeof(message->holders));
+	message->kind = MESSAGE_VIEWED;
+	message_send(&files->outbox, message);
+}
+
 void files_take(struct files *files, struct message *message)
 {
 	switch (message->kind) {
@@ -287,6 +302,9 @@ void files_take(struct files *files, struct message *message)
 		files->first_open = (enum fs_first_open)message->first_open;
 		files->probing = false;
 		break;
+	case MESSAGE_VIEW:
+		view(files, message);
+		return;
 	case MESSAGE_STOP:
 		stop(files);
 		break;
