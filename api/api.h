@@ -28,8 +28,9 @@
  *   /v3/dsec/credentials/PROJECT/CONFIG/NAME   the shared lease of a dynamic secret, as AWS's SDKs
  *                                          ask for container credentials
  *   /v3/dsec/tokens                        {"tokens":[{"slug":ID,"project":…,"config":…,…}]}
- *   POST /v3/dsec/tokens                   {"project":…,"config":…,"ttl_sec":N}, the last optional:
- *                                          {"token":"dp.st.…","slug":ID,…}
+ *   POST /v3/dsec/tokens                   {"project":…,"config":…,"ttl_sec":N,"held":true}, the
+ *                                          last two optional: {"token":"dp.st.…","slug":ID,…}
+ *   POST /v3/dsec/tokens/ID/hold           of one that was made with "held": who asks holds it, too
  *   DELETE /v3/dsec/tokens/ID
  *   POST /v3/dsec/reload                   has the configuration read again
  *   /metrics

@@ -352,6 +352,7 @@ void route_lease_revoke(struct call *call);
 void route_lease_renew(struct call *call);
 void route_tokens(struct call *call);
 void route_token_create(struct call *call);
+void route_token_hold(struct call *call);
 void route_token_revoke(struct call *call);
 void route_credentials(struct call *call);
 void route_watch(struct call *call);
