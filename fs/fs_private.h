@@ -42,6 +42,9 @@
  * reload it may be wrong for as long. */
 #define FILES_CACHE_MS 5000
 
+/* How long the end of a mount may wait for the process that announces (announce.h). */
+#define FILES_END_MS 5000
+
 /* A request that kills each process that takes it up is refused by the next. */
 #define FILES_TRIES_MAX 3
 

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -441,6 +442,45 @@ static bool wait_for_work(struct files *files)
 	return requests;
 }
 
+/* The end. */
+
+/* What lies there, if anything does. */
+static void refuse_current(const struct files *files)
+{
+	void *current = files->shared->current;
+	size_t n = request_size(current, sizeof(files->shared->current));
+
+	if (n > 0 && !request_is_forget(current, n))
+		request_refuse(files->fuse_fd, current, n, ENOTCONN);
+	request_clear(current);
+}
+
+/* Who announces has the device open too, and waits for a folder's lock that a LOOKUP has, which
+ * nobody would read any more: the connection would never end, and the LOOKUP's caller never be
+ * answered. So whatever comes is refused until that process has ended. */
+static void end_announcing(const struct files *files)
+{
+	int64_t until_at = files->clock->boottime_at(files->clock) + FILES_END_MS, left;
+	bool told = false;
+
+	refuse_current(files); /* it was read, and then came the end */
+	while (files->announce_fd >= 0 &&
+	       (left = until_at - files->clock->boottime_at(files->clock)) > 0) {
+		told = told || announce_end(files->announce_fd);
+
+		struct pollfd fds[] = {
+			{.fd = files->announce_fd, .events = told ? 0 : POLLOUT},
+			{.fd = files->fuse_fd, .events = POLLIN},
+		};
+		if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
+			return;
+		if (fds[0].revents & POLLERR || fds[1].revents & (POLLERR | POLLHUP))
+			return; /* it has ended; or the connection has, and so it does */
+		if (fds[1].revents & POLLIN && receive(files) > 0)
+			refuse_current(files);
+	}
+}
+
 /* An earlier process has had it. */
 static void resume(struct files *files)
 {
@@ -477,5 +517,7 @@ void *session_run(void *arg)
 			tell(files, files->initialised ? MESSAGE_ENDED : MESSAGE_STARTED, -r);
 		}
 	}
+	if (!files->handing_over && r == 0)
+		end_announcing(files);
 	return NULL;
 }
