@@ -88,6 +88,9 @@
 
 /* What systemd takes for a credential, at most; and so a refusal is longer than that. */
 #define API_CREDENTIAL_MAX (1024u * 1024)
+/* Units that may wait at once, beside those connections above: many start with the machine, and one
+ * more does not start. */
+#define API_CREDENTIALS_MAX 512u
 
 struct api;
 

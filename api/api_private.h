@@ -139,8 +139,7 @@ void client_watch(struct client *client);
 void client_unwatch(struct client *client);
 void client_may_stay(struct client *client); /* however long its answer takes */
 bool client_is_gone(const struct client *client);
-bool door_full(const struct api *api, const char *id); /* for one more that asks, of this peer */
-struct client *client_close(struct client *client);    /* one that libmicrohttpd does not have */
+struct client *client_close(struct client *client); /* one that libmicrohttpd does not have */
 
 enum unframed {
 	UNFRAMED_NO,   /* it is no such request, or all of it is there */

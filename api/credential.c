@@ -202,6 +202,15 @@ static bool parse(struct credential *credential, const struct sockaddr_storage *
 	return true;
 }
 
+static size_t n_waiting(const struct api *api)
+{
+	size_t n = 0;
+
+	list_each (at, &api->clients)
+		n += container_of(at, struct client, link)->credential != NULL;
+	return n;
+}
+
 bool credential_begin(struct client *client, const struct sockaddr_storage *address, socklen_t size)
 {
 	struct credential *credential = alloc_zeroed(1, sizeof(*credential));
@@ -212,7 +221,7 @@ bool credential_begin(struct client *client, const struct sockaddr_storage *addr
 		free(credential);
 		return false;
 	}
-	bool full = door_full(api, client->peer.id);
+	bool full = n_waiting(api) >= API_CREDENTIALS_MAX;
 	client->credential = credential;
 	client->state = CLIENT_WAITING;
 	client->source.ready = ready;

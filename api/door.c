@@ -49,7 +49,7 @@ static struct client *find(const struct api *api, bool silent, const char *id, s
 	list_each (at, &api->clients) {
 		struct client *client = container_of(at, struct client, link);
 
-		if ((client->state == CLIENT_SILENT) != silent ||
+		if (client->credential || (client->state == CLIENT_SILENT) != silent ||
 		    (id && strcmp(client->peer.id, id) != 0))
 			continue;
 		if (!first)
@@ -74,7 +74,7 @@ static void make_room(struct api *api, const char *id)
 		client_close(oldest);
 }
 
-bool door_full(const struct api *api, const char *id)
+static bool full(const struct api *api, const char *id)
 {
 	size_t n, n_peer;
 
@@ -115,7 +115,7 @@ static void hand_over(struct client *client)
 	struct sockaddr_storage address = {0};
 	socklen_t size = sizeof(address);
 
-	if (door_full(api, client->peer.id)) {
+	if (full(api, client->peer.id)) {
 		refuse(client);
 		client_close(client);
 		return;
