@@ -428,13 +428,17 @@ json_t *token_json(const struct token *token)
 			 "last_seen_at", json_time(token->used_ms), "processes", processes);
 }
 
-json_t *tokens_list(struct tokens *tokens)
+json_t *tokens_list(const struct tokens *tokens)
 {
+	int64_t now_ms = tokens->clock->calendar_ms(tokens->clock);
 	json_t *list = json_array();
 
-	drop_expired(tokens);
-	list_each (at, &tokens->all)
-		json_array_append_new(list, token_json(container_of(at, struct token, link)));
+	list_each (at, &tokens->all) {
+		const struct token *token = container_of(at, struct token, link);
+
+		if (!is_over(tokens, token, now_ms))
+			json_array_append_new(list, token_json(token));
+	}
 	return list;
 }
 

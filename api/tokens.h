@@ -78,7 +78,7 @@ const struct token *tokens_find(const struct tokens *tokens, uint64_t number); /
 
 /* [{"slug":ID,"project":…,"config":…,"created_at":…,"expires_at":…|null,"last_seen_at":…|null,
  *   "processes":[PID…]}], of those that are not over. */
-json_t *tokens_list(struct tokens *tokens);
+json_t *tokens_list(const struct tokens *tokens);
 json_t *token_json(const struct token *token);
 
 #endif

@@ -28,6 +28,6 @@ uint64_t give_begin(struct gives *gives, struct engine *engine, struct tree *tre
 		    const struct lease_caller *caller, fs_given *given, void *arg);
 /* `tree`: the current one. */
 void give_viewed(struct gives *gives, const struct tree *tree, const struct message *message);
-void give_abandon(struct gives *gives, uint64_t give);
+void give_abandon(struct gives *gives, uint64_t number);
 
 #endif
