@@ -87,9 +87,11 @@ void files_finish(struct files *files)
 	free(files->sandbox);
 }
 
-/* Asked for: folders that many may search at once, so that a kept LOOKUP delays nobody. Not asked
- * for, though libfuse would: that the kernel drops pages when a time of change moves (a node's time
- * moves when it is bound, its bytes do not), and splice. */
+/* Asked for: folders that many may search at once, so that a kept LOOKUP delays nobody (libfuse
+ * before 3.17, Debian 12's too, keeps that to itself: there it delays who looks a name up in the
+ * same folder that the kernel does not know). Not asked for, though libfuse would: that the kernel
+ * drops pages when a time of change moves (a node's time moves when it is bound, its bytes do not),
+ * and splice. */
 static void init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct files *files = userdata;
