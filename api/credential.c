@@ -113,20 +113,27 @@ static void begin_to_write(struct credential *credential, const char *text, size
 	write_on(credential);
 }
 
+/* To the operator; not as often as anybody who is refused may wish. */
+static void tell(const struct credential *credential, const char *sentence)
+{
+	struct api *api = credential->client->api;
+	struct visitor *visitor = visitor_get(api, credential->client->peer.id);
+
+	if (api->files.refused && bucket_take(&visitor->told, api_now(api)))
+		api->files.refused(api->files.arg, sentence);
+}
+
 static void refuse(struct credential *credential, const char *reason)
 {
-	const struct api *api = credential->client->api;
 	int n = snprintf(credential->reason, sizeof(credential->reason),
 			 "credential %s of %s was refused: %s\n", credential->id, credential->unit,
 			 reason);
 	size_t length =
 		(size_t)n < sizeof(credential->reason) ? (size_t)n : sizeof(credential->reason) - 1;
 
-	if (api->files.refused) {
-		credential->reason[length - 1] = '\0';
-		api->files.refused(api->files.arg, credential->reason);
-		credential->reason[length - 1] = '\n';
-	}
+	credential->reason[length - 1] = '\0';
+	tell(credential, credential->reason);
+	credential->reason[length - 1] = '\n';
 	begin_to_write(credential, credential->reason, length, API_CREDENTIAL_MAX + 1);
 }
 

@@ -21,6 +21,7 @@ PYTHON = "/usr/bin/python3"
 SECONDS = 30
 UNITS = 200  # more than one user may have connections of another kind
 CREDENTIAL_MAX = 1 << 20  # what systemd takes; it fails the unit where there is more
+TOLD_A_MINUTE = 60
 KEY = "AWS_USER_ACCESS_KEY_ID"
 OPEN = {"access": {"user": "root", "group": "root", "mode": "0444"}}
 UNIFIED = next((pathlib.Path(line.split()[4])
@@ -125,6 +126,18 @@ class Services(unittest.TestCase):
         os.chmod(self.dsec.folder, 0o755)
         self.refused("only root's systemd", f"app+dev+{KEY}", uid=65534)
         self.assertEqual(self.iam.users(), {})
+
+    def test_refusals_do_not_fill_the_log(self):
+        self.start()
+        for _ in range(TOLD_A_MINUTE + 20):
+            with socket.socket(socket.AF_UNIX) as one:
+                one.bind(f"\0{os.urandom(8).hex()}/unit/web.service/nothing")
+                one.connect(str(self.dsec.folder / "socket"))
+                one.settimeout(SECONDS)
+                self.assertIn(b"was refused", one.recv(1 << 16))
+        lines = self.dsec.log.read_text().count("was refused")
+        self.assertGreaterEqual(lines, TOLD_A_MINUTE)
+        self.assertLess(lines, TOLD_A_MINUTE + 20)
 
     def test_a_lease_of_a_process_would_end_before_it_is_used(self):
         self.start(scope="process")
