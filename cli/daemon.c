@@ -336,6 +336,7 @@ static void tell_ready(struct daemon *daemon)
 	if (daemon->options.background)
 		background_detach();
 	door_ready(daemon->options.door);
+	secret_arena_take(); /* nobody had to wait for that */
 }
 
 int daemon_run(struct daemon *daemon)

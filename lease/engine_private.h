@@ -30,6 +30,7 @@
 #include "lease/engine.h"
 #include "lease/identity.h"
 #include "lease/limiter.h"
+#include "lease/line.h"
 #include "lease/list.h"
 #include "lease/removal.h"
 #include "lease/table.h"
@@ -326,9 +327,9 @@ struct principal {
 	struct table_node by_id, by_user, by_holder;
 
 	enum principal_state state;
-	struct journal_record record; /* as it should stand in the journal */
-	bool writing;                 /* a write is under way */
-	bool rewrite;                 /* and the record has changed since */
+	struct line record; /* as it should stand in the journal */
+	bool writing;       /* a write is under way */
+	bool rewrite;       /* and the record has changed since */
 	unsigned write_failures;
 	struct timer write_again;
 
@@ -365,6 +366,8 @@ struct principal *principal_new(struct engine *engine, struct account *account, 
 void principal_set_holder(struct principal *principal, lease_holder holder);
 void principal_leave_holder(struct principal *principal);
 void principal_rename(struct principal *principal, const char *user);
+/* Its whole line. */
+void principal_line(const struct principal *principal, struct journal_record *ret);
 struct principal *principal_by_id(const struct engine *engine, const char *lease_id);
 struct principal *principal_by_user(const struct engine *engine, const char *user);
 

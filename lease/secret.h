@@ -39,8 +39,13 @@ int secret_memory_create(void);
 
 /* secret_arena_init on that memory. The first process gives it its size; what others ask for is
  * ignored. What is in it belongs to nobody until secret_adopt. The descriptor stays the caller's.
- */
+ * Its pages are taken by secret_arena_take, or as secrets need them. */
 int secret_arena_init_shared(int fd, size_t bytes, struct dsec_error *err);
+
+/* Takes every page of a new arena: a page fault that finds no memory later has nobody to tell. Each
+ * page of memfd_secret(2) is taken out of the kernel's own map, on every processor, which makes
+ * some milliseconds in all: for whoever serves already, and soon after. */
+void secret_arena_take(void);
 
 /* The secret that another process had at this place (secret_place). -EINVAL: there can be none, or
  * the bytes belong to another secret. Before the first secret_new. */
