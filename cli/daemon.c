@@ -54,6 +54,7 @@ static void begin(struct daemon *daemon, bool lost)
 {
 	daemon->resuming = true;
 	daemon_offer_reload(daemon);
+	daemon_offer_files(daemon);
 	engine_start(daemon->engine, lost);
 	daemon->resuming = false;
 	ledger_settle(daemon->ledger);
