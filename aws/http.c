@@ -132,6 +132,9 @@ static int prepare(struct exchange *exchange, const struct request *request, str
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)request->n_body);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, HTTP_CONNECT_TIMEOUT_MS);
+	/* Names are looked up on a thread of libcurl's, which nothing can stop: one that is given up
+	 * is left alone, and not waited for here. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, HTTP_IDLE_MAX_S);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->text);
 	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_start);
