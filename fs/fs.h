@@ -50,6 +50,7 @@ int fs_unmount(const char *mountpoint, struct dsec_error *err);
 #define FS_ATTRIBUTE_WORKER   "user.dsec.worker"   /* pid of the process that serves */
 #define FS_ATTRIBUTE_RESTARTS "user.dsec.restarts" /* how many have served before it */
 #define FS_ATTRIBUTE_SANDBOX  "user.dsec.sandbox"  /* what the process that serves has given up */
+#define FS_ATTRIBUTE_MEMORY   "user.dsec.memory"   /* where secrets are, and of how many leases */
 #define FS_ATTRIBUTE_NOTICE   "user.dsec.notice"   /* of the keeper's; absent: none */
 
 /* How an unleased file's first OPEN brings content into the page cache (facts/fuse.md). */
@@ -84,6 +85,7 @@ struct fs_options {
 	pid_t keeper_pid;    /* FS_ATTRIBUTE_PID; 0: this process */
 	unsigned restarts;   /* FS_ATTRIBUTE_RESTARTS */
 	const char *sandbox; /* FS_ATTRIBUTE_SANDBOX; NULL: nothing */
+	const char *memory;  /* FS_ATTRIBUTE_MEMORY; NULL: nothing */
 };
 
 /* Starts the file thread; returns when INIT is answered and the probe is done: the mount serves.

@@ -88,7 +88,7 @@ struct files {
 	size_t n_kept;
 	pid_t pid;
 	unsigned restarts;
-	char *state_folder, *config_file, *sandbox;
+	char *state_folder, *config_file, *sandbox, *memory;
 	char *notice; /* of the keeper's; NULL: none */
 };
 

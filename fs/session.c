@@ -57,6 +57,7 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 	files->state_folder = alloc_copy(options->state_folder);
 	files->config_file = alloc_copy(options->config_file);
 	files->sandbox = alloc_copy(options->sandbox);
+	files->memory = alloc_copy(options->memory);
 	files->first_open = options->first_open;
 	if (files->first_open == FS_FIRST_OPEN_PROBE)
 		files->first_open = (enum fs_first_open)atomic_load(&files->shared->first_open);
@@ -85,6 +86,7 @@ void files_finish(struct files *files)
 	free(files->state_folder);
 	free(files->config_file);
 	free(files->sandbox);
+	free(files->memory);
 }
 
 /* Asked for: folders that many may search at once, so that a kept LOOKUP delays nobody (libfuse

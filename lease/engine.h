@@ -174,6 +174,7 @@ struct engine_env {
 	struct engine_observer observer; /* unset functions are not called */
 	uint64_t last_generation; /* every lease's is greater: what an earlier process on the same
 				     mount has published */
+	unsigned leases_max;      /* whose secrets the memory has room for; 0: any number */
 	const char *daemon_id;    /* 16 lower-case hexadecimal digits: this machine and this state
 				     folder (identity.h) */
 };

@@ -207,6 +207,8 @@ struct pool *pool_get(struct engine *engine, const char *project, const char *co
 		      const char *secret);
 void pool_failed(struct pool *pool, const struct dsec_error *err);
 bool pool_full(const struct pool *pool); /* at its max_leases */
+/* The memory for secrets has no room for one more (env.leases_max). */
+bool engine_full(const struct engine *engine);
 
 /* A token of max_rate; without one the slot is queued, and slot_make_now called when it is its
  * turn.

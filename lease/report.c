@@ -29,7 +29,9 @@ const char *engine_advice(enum dsec_error_kind kind)
 	case DSEC_ERROR_CLOCK_SKEW:
 		return "set this machine's clock";
 	case DSEC_ERROR_NO_SPACE:
-		return "make room in the state folder; leases that are, are not in danger";
+		return "make room in the state folder, or in the memory that may be locked where "
+		       "it "
+		       "is that; leases that are, are not in danger";
 	case DSEC_ERROR_INVALID:
 		return "correct the policy; dsec check finds most mistakes";
 	case DSEC_ERROR_NOT_CONFIGURED:

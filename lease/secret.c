@@ -140,6 +140,21 @@ static size_t mapping_size(size_t bytes)
 	return (bytes + page - 1) / page * page + page;
 }
 
+size_t secret_arena_cost(size_t bytes)
+{
+	return mapping_size(bytes);
+}
+
+size_t secret_lockable(void)
+{
+	struct rlimit limit;
+
+	raise_lock_limit();
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	return (size_t)limit.rlim_cur;
+}
+
 static int cannot_lock(size_t bytes, int error, struct dsec_error *err)
 {
 	return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
@@ -342,6 +357,11 @@ void secret_arena_sweep(void)
 const char *secret_arena_kind(void)
 {
 	return arena.kind;
+}
+
+size_t secret_arena_size(void)
+{
+	return arena.n_units * UNIT_SIZE;
 }
 
 size_t secret_arena_used(void)

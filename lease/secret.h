@@ -27,6 +27,14 @@ struct secret;
  * RLIMIT_MEMLOCK allows neither. Called once, before any other function here. */
 int secret_arena_init(size_t bytes, struct dsec_error *err);
 
+/* How many bytes this process may lock for all that is secret: RLIMIT_MEMLOCK, raised as far as may
+ * be. SIZE_MAX: any number. What a privilege lets it lock besides does not count, since a worker
+ * gives that up. */
+size_t secret_lockable(void);
+
+/* What secret_arena_init takes of that for so many bytes. */
+size_t secret_arena_cost(size_t bytes);
+
 /* Wipes the arena and gives it back. No secret may be used any more, not even for unref. */
 void secret_arena_finish(void);
 
@@ -67,6 +75,7 @@ void secret_digest_bytes(unsigned char to[SECRET_DIGEST_SIZE], const void *bytes
 
 /* "memfd_secret", "locked memory" or "none". */
 const char *secret_arena_kind(void);
+size_t secret_arena_size(void); /* bytes */
 size_t secret_arena_used(void); /* bytes, in units of 16; on any thread */
 
 /* A new secret with one reference. Fails with DSEC_ERROR_NO_SPACE. The caller wipes its own copy.

@@ -5,6 +5,7 @@
  * first check that failed there.
  */
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -182,6 +183,21 @@ static void look_at_files(void)
 	CHECK(unlink(to) == 0);
 }
 
+/* Of libraries what is loaded late is to be had, of their neighbours nothing. */
+static void load_a_library(void)
+{
+	struct sandbox sandbox = {0};
+	bool all = false;
+
+	sandbox_allow_system(&sandbox);
+	for (size_t i = 0; i < sandbox.n_paths; i++)
+		all = all || strcmp(sandbox.paths[i].path, "/usr/lib") == 0;
+	privileged_landlock();
+	CHECK(all || (!opens("/usr/lib", O_RDONLY | O_DIRECTORY) && errno == EACCES));
+	CHECK(!opens("/usr/share/doc", O_RDONLY | O_DIRECTORY));
+	CHECK(dlopen("libnss_compat.so.2", RTLD_NOW));
+}
+
 static void run_a_program(void)
 {
 	char program[] = "/bin/true", *const argv[] = {program, NULL};
@@ -205,6 +221,11 @@ static void assert_landlocked(void (*body)(void))
 static void landlock_keeps_files_from_root_too(void **state)
 {
 	assert_landlocked(look_at_files);
+}
+
+static void landlock_gives_the_folders_of_libraries_alone(void **state)
+{
+	assert_landlocked(load_a_library);
 }
 
 static void landlock_lets_nothing_be_run(void **state)
@@ -491,6 +512,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(roots_worker_is_another_user_without_groups),
 		cmocka_unit_test(landlock_keeps_files_from_root_too),
+		cmocka_unit_test(landlock_gives_the_folders_of_libraries_alone),
 		cmocka_unit_test(landlock_lets_nothing_be_run),
 		cmocka_unit_test(forbidden_call_kills),
 		cmocka_unit_test(what_dsec_needs_works_under_all_layers),
