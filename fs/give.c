@@ -15,6 +15,7 @@ struct give {
 	struct gives *gives;
 	uint64_t number;
 	struct engine *engine;
+	char *path;
 	struct tree *tree; /* a reference */
 	const struct entry *entry;
 	int64_t ttl_ms;
@@ -38,6 +39,7 @@ static void give_free(struct give *give)
 		engine_abandon(give->engine, give->ticket);
 	tree_unref(give->tree);
 	who_unref(give->caller.who);
+	free(give->path);
 	free(give);
 }
 
@@ -140,7 +142,7 @@ static void acquired(void *arg, const struct lease *const *leases, size_t n,
 		render(give, leases, n);
 }
 
-static void acquire(struct give *give, const lease_holder holders[SCOPES])
+static void acquire(struct give *give, const lease_holder holders[SCOPES], const char *payer)
 {
 	const struct entry *entry = give->entry;
 	struct acquire request = {
@@ -149,6 +151,7 @@ static void acquire(struct give *give, const lease_holder holders[SCOPES])
 		.secrets = entry->secrets,
 		.ttl_ms = give->ttl_ms,
 		.caller = give->caller,
+		.payer = payer,
 	};
 	bool beginning = give->beginning;
 
@@ -175,27 +178,22 @@ static void view(struct give *give)
 
 static void start(struct give *give)
 {
-	const lease_holder holders[SCOPES] = {[SCOPE_USER] = lease_holder_user(give->caller.uid)};
-	unsigned scopes = give->entry->scopes;
-
 	if (give->entry->secrets == 0)
 		render(give, NULL, 0);
-	else if (scopes >> SCOPE_PROCESS & 1)
+	else if (give->entry->scopes >> SCOPE_PROCESS & 1)
 		refuse(give, DSEC_ERROR_NOT_ALLOWED,
 		       "a lease of scope process would end with the process that asks here, which "
 		       "is not the one that uses it: use scope container or shared");
-	else if (scopes >> SCOPE_CONTAINER & 1)
-		view(give);
 	else
-		acquire(give, holders);
+		view(give);
 }
 
-static void look(struct give *give, const char *path)
+static void look(struct give *give)
 {
 	struct path_options options = {0};
 	bool hidden = false;
 
-	give->entry = find(give->tree, path, &options);
+	give->entry = find(give->tree, give->path, &options);
 	if (give->entry && !allowed(give, &hidden) && !hidden) {
 		refuse(give, DSEC_ERROR_NOT_ALLOWED,
 		       "it may not read the config by its mode, or is in none of the lists in its "
@@ -211,14 +209,28 @@ static void look(struct give *give, const char *path)
 	}
 }
 
+/* Is it waiting for something? Else it is answered, and gone. */
+static bool waits(struct give *give)
+{
+	give->beginning = true;
+	look(give);
+	give->beginning = false;
+	if (!give->answered)
+		return true;
+	give_free(give);
+	return false;
+}
+
 uint64_t give_begin(struct gives *gives, struct engine *engine, struct tree *tree, const char *path,
 		    const struct lease_caller *caller, fs_given *given, void *arg)
 {
 	struct give *give = alloc_zeroed(1, sizeof(*give));
+	uint64_t number = ++gives->last;
 
 	give->gives = gives;
-	give->number = ++gives->last;
+	give->number = number;
 	give->engine = engine;
+	give->path = alloc_copy(path);
 	give->tree = tree_ref(tree);
 	give->caller = *caller;
 	who_ref(give->caller.who);
@@ -226,13 +238,7 @@ uint64_t give_begin(struct gives *gives, struct engine *engine, struct tree *tre
 	give->arg = arg;
 	list_init(&give->link);
 	list_append(&gives->all, &give->link);
-	give->beginning = true;
-	look(give, path);
-	give->beginning = false;
-	if (!give->answered)
-		return give->number;
-	give_free(give);
-	return 0;
+	return waits(give) ? number : 0;
 }
 
 static struct give *find_give(const struct gives *gives, uint64_t number)
@@ -246,18 +252,26 @@ static struct give *find_give(const struct gives *gives, uint64_t number)
 	return NULL;
 }
 
-void give_viewed(struct gives *gives, const struct tree *tree, const struct message *message)
+/* The bits of its entry are those of a catalog that the engine has no more. */
+static void look_again(struct give *give, struct tree *tree)
+{
+	tree_unref(give->tree);
+	give->tree = tree_ref(tree);
+	(void)waits(give);
+}
+
+void give_viewed(struct gives *gives, struct tree *tree, const struct message *message)
 {
 	struct give *give = find_give(gives, message->question);
 
 	if (!give)
-		return;         /* given up; its holder's end will be told all the same */
-	if (give->tree != tree) /* its bits are those of a catalog that the engine has no more */
-		fail(give, DSEC_ERROR_BUSY, "the configuration has changed just now");
+		return; /* given up; its holder's end will be told all the same */
+	if (give->tree != tree)
+		look_again(give, tree);
 	else if (message->error)
 		refuse(give, DSEC_ERROR_NOT_ALLOWED, message->text);
 	else
-		acquire(give, message->holders);
+		acquire(give, message->holders, message->text);
 }
 
 void give_abandon(struct gives *gives, uint64_t number)

@@ -34,7 +34,7 @@ enum message_kind {
 	MESSAGE_WATCH,   /* holders[0]: → HOLDER_ENDED when it ends: watched, namespace, text */
 	MESSAGE_REFUSED, /* a reader was refused an entry: tree, entry, caller; text: why */
 	MESSAGE_LET_GO,  /* holders[0]: it has ended; text: how */
-	MESSAGE_VIEWED,  /* question, holders; or error, and text: why */
+	MESSAGE_VIEWED,  /* question, holders, text: who pays; or error, and text: why */
 	/* To the file thread. */
 	MESSAGE_ACQUIRED,     /* acquire, node; leases or error */
 	MESSAGE_LEASE,        /* event, leases[0] */

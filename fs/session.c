@@ -267,8 +267,8 @@ static void view(struct files *files, struct message *message)
 
 	holders_view(&files->holders, message->scopes, message->caller.uid, tid, &viewer);
 	message->error = viewer.error ? viewer.error : holders_watch(&files->holders, &viewer, tid);
-	if (message->error)
-		message->text = alloc_copy(viewer.reason);
+	message->text = message->error ? alloc_copy(viewer.reason)
+				       : holders_payer(&files->holders, message->caller.uid, tid);
 	memcpy(message->holders, viewer.holders, sizeof(message->holders));
 	message->kind = MESSAGE_VIEWED;
 	message_send(&files->outbox, message);
