@@ -92,6 +92,10 @@
  * more does not start. */
 #define API_CREDENTIALS_MAX 512u
 
+/* Where there is no descriptor for who connects, before the next is accepted. */
+#define API_ACCEPT_PAUSE_MS 100
+#define API_ACCEPT_TELL_MS  60000 /* between two times that this is told */
+
 /* Refusals of one peer that are told; further ones are not written down. */
 #define API_REFUSALS_TOLD_A_MINUTE 60
 
@@ -162,7 +166,7 @@ struct api_files {
 	uint64_t (*give)(void *arg, const char *path, const struct lease_caller *caller,
 			 api_given *given, void *given_arg);
 	void (*give_up)(void *arg, uint64_t give);
-	/* Somebody was refused: a sentence for the operator. */
+	/* Somebody was refused, or cannot even be: a sentence for the operator. */
 	void (*refused)(void *arg, const char *sentence);
 	void *arg;
 };

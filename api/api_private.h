@@ -83,6 +83,8 @@ struct listener {
 	struct list link;
 	struct source arrivals, http;
 	int fd;
+	struct timer pause; /* armed: it is not looked at, for want of descriptors */
+	int64_t told_at;    /* when that was told last; 0: never */
 	struct MHD_Daemon *daemon;
 	bool local; /* a Unix socket */
 	bool tls;
@@ -131,6 +133,7 @@ struct client {
 };
 
 void door_arrival(struct source *source, uint32_t events);
+void door_look_again(struct timer *timer); /* a listener's, after its pause */
 void door_notify(void *arg, struct MHD_Connection *connection, void **socket_context,
 		 enum MHD_ConnectionNotificationCode code);
 void client_has_asked(struct client *client);

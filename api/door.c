@@ -250,6 +250,38 @@ static void arrive(struct listener *listener, int fd, const struct sockaddr_stor
 	/* The first event tells of what is there already. */
 }
 
+/* Who connects makes the listener readable until he is accepted. Where there is no descriptor for
+ * him, the loop would never wait again. */
+static void pause_listener(struct listener *listener)
+{
+	struct api *api = listener->api;
+	int64_t now_at = api_now(api);
+
+	epoll_ctl(api->epoll_fd, EPOLL_CTL_DEL, listener->fd, NULL);
+	timer_arm(&api->timers, &listener->pause, now_at + API_ACCEPT_PAUSE_MS);
+	if (!api->files.refused ||
+	    (listener->told_at && now_at - listener->told_at < API_ACCEPT_TELL_MS))
+		return;
+	listener->told_at = now_at;
+	api->files.refused(api->files.arg,
+			   "who connects to the API waits, for want of descriptors: raise "
+			   "LimitNOFILE= (ulimit -n), or see who has so many connections");
+}
+
+void door_look_again(struct timer *timer)
+{
+	struct listener *listener = container_of(timer, struct listener, pause);
+
+	if (source_add(listener->api, &listener->arrivals, listener->fd, EPOLLIN) < 0)
+		timer_arm(&listener->api->timers, timer,
+			  api_now(listener->api) + API_ACCEPT_PAUSE_MS);
+}
+
+static bool is_want(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 void door_arrival(struct source *source, uint32_t events)
 {
 	struct listener *listener = container_of(source, struct listener, arrivals);
@@ -260,6 +292,8 @@ void door_arrival(struct source *source, uint32_t events)
 		int fd = accept4(listener->fd, (struct sockaddr *)&address, &size,
 				 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+		if (fd < 0 && is_want(errno))
+			pause_listener(listener);
 		if (fd < 0)
 			return;
 		arrive(listener, fd, &address, size);

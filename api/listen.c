@@ -185,6 +185,7 @@ static struct listener *listener_new(struct api *api, int fd)
 
 	listener->api = api;
 	listener->fd = fd;
+	listener->pause.fire = door_look_again;
 	list_init(&listener->link);
 	list_append(&api->listeners, &listener->link);
 	return listener;
@@ -288,6 +289,7 @@ bool listener_is_host(const struct listener *listener, const char *host)
 struct listener *listener_close(struct listener *listener)
 {
 	list_remove(&listener->link);
+	timer_disarm(&listener->api->timers, &listener->pause);
 	if (listener->daemon)
 		MHD_stop_daemon(listener->daemon);
 	close(listener->fd);

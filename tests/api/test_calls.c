@@ -2,6 +2,7 @@
  * What a request gets, and what it leaves behind: the API over its real socket, with a clock and an
  * engine that the test owns.
  */
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -710,6 +712,31 @@ static void a_client_that_does_not_take_its_answer_is_cut_off(void **state)
 	scene_run(scene);
 }
 
+/* The loop that waits for the API must wait, and not be told again and again that he is there. */
+static void who_connects_where_no_descriptor_is_left_does_not_keep_the_daemon_busy(void **state)
+{
+	struct scene *scene = *state;
+	struct pollfd loop = {.fd = api_fd(scene->api), .events = POLLIN};
+	struct rlimit before, none;
+	int first_free = dup(0);
+
+	close(first_free);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = (rlim_t)first_free + 1; /* that one is the client's */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	int fd = scene_connect(scene);
+	int n = poll(&loop, 1, 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+
+	assert_int_equal(fd, first_free);
+	assert_int_equal(n, 0);
+	assert_int_equal(api_deadline_at(scene->api), double_now_at + API_ACCEPT_PAUSE_MS);
+	scene_pass(scene, API_ACCEPT_PAUSE_MS);
+	close(fd);
+	assert_get(scene, DOWNLOAD, 200, "GREETING");
+}
+
 static int64_t refused_after(struct scene *scene)
 {
 	int fd = ask_with_token(scene, "/v3/me", "dp.st.dev.wrong");
@@ -954,6 +981,7 @@ int main(void)
 		TEST(silent_clients_of_several_users_are_not_kept_without_end),
 		TEST(requests_of_several_users_beyond_the_limit_are_refused),
 		TEST(a_client_that_does_not_take_its_answer_is_cut_off),
+		TEST(who_connects_where_no_descriptor_is_left_does_not_keep_the_daemon_busy),
 		TEST(no_more_visitors_are_remembered_than_the_limit_says),
 		TEST(who_is_refused_again_and_again_does_not_fill_the_log),
 		TEST(a_head_or_a_body_that_is_too_long_is_refused),
