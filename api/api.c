@@ -203,6 +203,7 @@ struct api *api_stop(struct api *api)
 {
 	if (!api)
 		return NULL;
+	credentials_end(api);
 	let_go(api);
 	list_each (at, &api->listeners)
 		listener_close(container_of(at, struct listener, link));

@@ -88,9 +88,19 @@
 
 /* What systemd takes for a credential, at most; and so a refusal is longer than that. */
 #define API_CREDENTIAL_MAX (1024u * 1024)
-/* Units that may wait at once, beside those connections above: many start with the machine, and one
- * more does not start. */
+/* Units that may wait at once, beside those connections above: many start with the machine. So many
+ * more are told that they were too many; beyond these one gets a sentence, and is closed. */
 #define API_CREDENTIALS_MAX 512u
+/* To take its answer. An answer that is cut short is a credential, so systemd should give up first:
+ * its DefaultTimeoutStartSec= is 90 s. */
+#define API_TAKING_MS 600000
+/* Strangers that ask as systemd does, and take their time over the refusal; one more gets a
+ * sentence, and is closed. */
+#define API_STRANGERS_MAX      64u
+#define API_STRANGERS_PEER_MAX 16u
+#define API_STRANGER_MS        10000
+/* At the end, for units that wait to take their refusals. */
+#define API_FAREWELL_MS 2000
 
 /* Where there is no descriptor for who connects, before the next is accepted. */
 #define API_ACCEPT_PAUSE_MS 100
@@ -180,7 +190,8 @@ int api_fd(const struct api *api);
 int64_t api_deadline_at(const struct api *api);
 void api_dispatch(struct api *api);
 
-/* Closes all connections and removes the socket file. NULL-safe. */
+/* Closes all connections and removes the socket file. Units of systemd that wait are refused, for
+ * which it waits up to API_FAREWELL_MS. NULL-safe. */
 struct api *api_stop(struct api *api);
 
 #endif

@@ -160,6 +160,8 @@ enum unframed unframed_look(struct client *client, bool last);
 bool credential_begin(struct client *client, const struct sockaddr_storage *address,
 		      socklen_t size);
 struct credential *credential_free(struct credential *credential); /* NULL-safe; returns NULL */
+/* Refuses who waits, and gives them time to take it: no unit is to start with half of it. */
+void credentials_end(struct api *api);
 
 /* Who asks (asker.c). */
 

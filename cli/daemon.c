@@ -159,8 +159,8 @@ static void hand_over(struct daemon *daemon, int status)
 {
 	if (daemon->ending || !daemon->fs)
 		return;
+	daemon->api = api_stop(daemon->api); /* meanwhile the mount is served: it may take its time */
 	fs_hand_over(daemon->fs);
-	daemon->api = api_stop(daemon->api);
 	daemon->journal = journal_sqlite_close(daemon->journal);
 	daemon->audit = audit_close(daemon->audit);
 	_exit(status);

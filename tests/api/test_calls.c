@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -737,6 +738,54 @@ static void who_connects_where_no_descriptor_is_left_does_not_keep_the_daemon_bu
 	assert_get(scene, DOWNLOAD, 200, "GREETING");
 }
 
+/* As systemd connects that wants a credential. */
+static int connect_for_credential(struct scene *scene)
+{
+	static const char name[] = "/unit/web.service/app+dev+.json";
+	struct sockaddr_un to = {.sun_family = AF_UNIX}, from = to;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int n = snprintf(from.sun_path + 1, sizeof(from.sun_path) - 1, "%d-%d%s", getpid(), fd,
+			 name);
+
+	memcpy(to.sun_path, scene->path, strlen(scene->path) + 1);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&from,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)),
+			 0);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+	shutdown(fd, SHUT_WR);
+	scene_run(scene);
+	return fd;
+}
+
+static size_t take_all(struct scene *scene, int fd)
+{
+	static char part[1 << 16];
+	size_t total = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, part, sizeof(part), MSG_DONTWAIT)) > 0) {
+		total += (size_t)n;
+		scene_run(scene);
+	}
+	assert_int_equal(n, 0); /* nothing more comes */
+	close(fd);
+	return total;
+}
+
+/* What has come by then would be its credential. systemd gives up after 90 s. */
+static void a_unit_that_reads_late_is_not_given_half_a_refusal(void **state)
+{
+	struct scene *scene = *state;
+	int fd = connect_for_credential(scene);
+
+	scene_pass(scene, API_TAKING_MS - 1);
+	assert_int_equal(take_all(scene, fd), API_CREDENTIAL_MAX + 1);
+
+	fd = connect_for_credential(scene);
+	scene_pass(scene, API_TAKING_MS);
+	assert_in_range(take_all(scene, fd), 1, API_CREDENTIAL_MAX);
+}
+
 static int64_t refused_after(struct scene *scene)
 {
 	int fd = ask_with_token(scene, "/v3/me", "dp.st.dev.wrong");
@@ -982,6 +1031,7 @@ int main(void)
 		TEST(requests_of_several_users_beyond_the_limit_are_refused),
 		TEST(a_client_that_does_not_take_its_answer_is_cut_off),
 		TEST(who_connects_where_no_descriptor_is_left_does_not_keep_the_daemon_busy),
+		TEST(a_unit_that_reads_late_is_not_given_half_a_refusal),
 		TEST(no_more_visitors_are_remembered_than_the_limit_says),
 		TEST(who_is_refused_again_and_again_does_not_fill_the_log),
 		TEST(a_head_or_a_body_that_is_too_long_is_refused),

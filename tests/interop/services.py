@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
@@ -20,6 +21,8 @@ import tap
 PYTHON = "/usr/bin/python3"
 SECONDS = 30
 UNITS = 200  # more than one user may have connections of another kind
+OWN_UNITS = 20  # that need a lease each: more than one of them may cause (max_rate_per_holder)
+STRANGERS = 600  # more than units may wait at once
 CREDENTIAL_MAX = 1 << 20  # what systemd takes; it fails the unit where there is more
 TOLD_A_MINUTE = 60
 KEY = "AWS_USER_ACCESS_KEY_ID"
@@ -43,6 +46,18 @@ with socket.socket(socket.AF_UNIX) as asking:
     while part := asking.recv(1 << 16):
         sys.stdout.buffer.write(part)
 sys.stdout.buffer.flush()
+sys.stdin.read()
+"""
+
+# argv: socket, uid. So many that ask, and read nothing.
+CROWD = f"""
+import os, socket, sys
+os.setresuid(*[int(sys.argv[2])] * 3)
+crowd = [socket.socket(socket.AF_UNIX) for _ in range({STRANGERS})]
+for one in crowd:
+    one.bind(f"\\0{{os.urandom(8).hex()}}/unit/web.service/app+dev+.json")
+    one.connect(sys.argv[1])
+print(flush=True)
 sys.stdin.read()
 """
 
@@ -85,14 +100,24 @@ class Services(unittest.TestCase):
     def ask(self, name, **more):
         return self.begin(name, **more).communicate(timeout=SECONDS)[0]
 
-    def refused(self, reason, name, **more):
-        """An answer that is empty, or short, would be what the service starts with."""
-        answer = self.ask(name, **more)
+    def assert_refusal(self, answer, reason):
+        """One that is empty, or short, would be what the service starts with."""
         self.assertGreater(len(answer), CREDENTIAL_MAX, answer[:500])
         sentence, _, rest = answer.partition(b"\n")
         self.assertIn(reason, sentence.decode())
         self.assertEqual(rest.strip(), b"")
         self.assertIn(sentence.decode(), self.dsec.log.read_text())
+        return sentence.decode()
+
+    def refused(self, reason, name, **more):
+        return self.assert_refusal(self.ask(name, **more), reason)
+
+    def audited(self):
+        """start() with an audit log; gives its path."""
+        log = pathlib.Path(tempfile.mkdtemp(prefix="dsec-services-")) / "audit.jsonl"
+        self.addCleanup(subprocess.run, ["rm", "-rf", log.parent])
+        self.start(config=OPEN, members={"audit": {"file": str(log)}})
+        return log
 
     def test_a_credential_is_the_file_that_its_name_spells(self):
         self.start()
@@ -126,6 +151,31 @@ class Services(unittest.TestCase):
         os.chmod(self.dsec.folder, 0o755)
         self.refused("only root's systemd", f"app+dev+{KEY}", uid=65534)
         self.assertEqual(self.iam.users(), {})
+
+    def test_who_was_turned_away_is_told_by_what_the_kernel_says_of_him(self):
+        """The unit and the credential are his to choose."""
+        log = self.audited()
+        os.chmod(self.dsec.folder, 0o755)
+        process = self.begin(f"app+dev+{KEY}", unit="root.service", uid=65534)
+        process.communicate(timeout=SECONDS)
+        who = f"refused to uid 65534, pid {process.pid}: only root's"
+        self.assertIn(who, self.dsec.log.read_text())
+        refused, = [line for line in map(json.loads, log.read_text().splitlines())
+                    if line["event"] == "refused"]
+        self.assertEqual((refused["peer"], refused["caller"]["uid"], refused["caller"]["pid"]),
+                         ("uid:65534", 65534, process.pid))
+        self.assertIn(who, refused["error"]["message"])
+
+    def test_strangers_who_do_not_read_take_no_units_place(self):
+        self.start(config=OPEN)
+        os.chmod(self.dsec.folder, 0o755)
+        crowd = subprocess.Popen([PYTHON, "-c", CROWD, self.dsec.folder / "socket", "65534"],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(crowd.communicate)
+        self.addCleanup(crowd.kill)
+        self.assertEqual(crowd.stdout.readline(), b"\n")
+        self.assertEqual(self.ask("app+dev+GREETING"), b"hello")
+        self.assertLess(len(os.listdir(f"/proc/{self.dsec.worker()}/fd")), STRANGERS // 4)
 
     def test_refusals_do_not_fill_the_log(self):
         self.start()
@@ -170,9 +220,7 @@ class Services(unittest.TestCase):
         self.assertRegex(self.ask(f"app+dev+{KEY}", group=group).decode(), "^AKIA")
 
     def test_the_audit_log_names_the_unit(self):
-        log = pathlib.Path(tempfile.mkdtemp(prefix="dsec-services-")) / "audit.jsonl"
-        self.addCleanup(subprocess.run, ["rm", "-rf", log.parent])
-        self.start(members={"audit": {"file": str(log)}})
+        log = self.audited()
         group = self.unit("web.service")
         user = self.ask("app+dev+AWS_USER_USERNAME", group=group).decode()
         lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -210,6 +258,61 @@ class Services(unittest.TestCase):
         answers = {b"".join(iter(lambda: one.recv(1 << 16), b"")) for one in asking}
         self.assertEqual(answers, {self.dsec.read("app/dev/.json")})
         self.assertEqual(len(self.iam.users()), 1)
+
+    def test_each_unit_of_many_that_start_at_once_pays_for_its_own_lease(self):
+        self.start(scope="container")
+        groups = [self.unit(f"web{number}.service") for number in range(OWN_UNITS)]
+        asking = [self.begin(f"app+dev+{KEY}", group=group) for group in groups]
+        keys = {process.stdout.read(20).decode() for process in asking}
+        self.assertEqual(len(keys), OWN_UNITS)
+        self.assertEqual(keys, {key for user in self.iam.users().values()
+                                for key in user["access_keys"]})
+        for process in asking:
+            process.communicate(timeout=SECONDS)
+
+    def wait_for_what_does_not_come(self):
+        """Gives who asks for a lease that cannot be made yet."""
+        self.start(max_rate="1/m", max_rate_per_holder="1/m")
+        self.dsec.read(f"app/dev/{KEY}")
+        revoked = daemon.command("leases", "revoke", "--all", "--config", self.dsec.config)
+        self.assertEqual(revoked.returncode, 0, revoked.stderr)
+        daemon.until("no user", lambda: not self.iam.users())
+        one = socket.socket(socket.AF_UNIX)
+        self.addCleanup(one.close)
+        one.settimeout(SECONDS)
+        one.bind(f"\0{os.urandom(8).hex()}/unit/web.service/app+dev+{KEY}")
+        one.connect(str(self.dsec.folder / "socket"))
+        one.shutdown(socket.SHUT_WR)
+        # Who comes later has been heard: so it has been, too.
+        self.assertEqual(daemon.command("tokens", "list", "--config", self.dsec.config).returncode, 0)
+        return one
+
+    def answer_while(self, one, do):
+        """What it reads, as systemd does: at once."""
+        parts = []
+        reads = threading.Thread(
+            target=lambda: parts.extend(iter(lambda: one.recv(1 << 16), b"")))
+        reads.start()
+        do()
+        reads.join(SECONDS)
+        return b"".join(parts)
+
+    def test_a_daemon_that_ends_cuts_no_refusal_short(self):
+        one = self.wait_for_what_does_not_come()
+        self.assert_refusal(self.answer_while(one, self.dsec.stop), "unmounted")
+
+    def test_a_daemon_that_is_replaced_cuts_no_refusal_short(self):
+        one = self.wait_for_what_does_not_come()
+
+        def upgrade():
+            result = daemon.command("upgrade", self.dsec.mountpoint)
+            self.assertEqual(result.returncode, 0, result.stderr)
+
+        self.assert_refusal(self.answer_while(one, upgrade), "start the unit again")
+
+    def test_a_unit_that_does_not_read_does_not_keep_the_daemon(self):
+        self.wait_for_what_does_not_come()
+        self.dsec.stop()
 
 
 if __name__ == "__main__":
