@@ -17,6 +17,7 @@
 #include "aws/aws.h"
 #include "aws/keyring.h"
 #include "aws/process.h"
+#include "tests/lib/cmocka_skip.h"
 
 #define NOW        1645000000000LL
 #define PATIENCE_S 30
@@ -101,6 +102,7 @@ static struct keyring *make_process(struct credentials *credentials, int seconds
 	time_t end = NOW / 1000 + seconds;
 	struct tm tm;
 
+	need_pidfd_open();
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&end, &tm));
 	if (seconds)
 		snprintf(expiration, sizeof(expiration), ", \"Expiration\": \"%s\"", when);
@@ -277,6 +279,7 @@ static void run(const char *command, int64_t pass_ms, struct outcome_of_process 
 	struct dsec_error err;
 	time_t begun = time(NULL);
 
+	need_pidfd_open();
 	*outcome = (struct outcome_of_process){0};
 	if (process_start(&process, &loop, command, on_process, outcome, &err) < 0) {
 		snprintf(outcome->text, sizeof(outcome->text), "%s", err.message);
@@ -357,6 +360,7 @@ static void freeing_a_process_ends_it(void **state)
 	struct outcome_of_process outcome = {0};
 	struct process *process = NULL;
 
+	need_pidfd_open();
 	assert_int_equal(
 		process_start(&process, &loop, "/bin/sleep 1000", on_process, &outcome, NULL), 0);
 	process_free(process);
