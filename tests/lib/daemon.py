@@ -134,10 +134,10 @@ class Dsec:
         self.case.assertEqual(result.returncode, 0, result.stderr)
         return self
 
-    def start(self, prefix=(), env=None, **more):
+    def start(self, prefix=(), env=None, patience=20, **more):
         """`dsec mount --foreground`, until it says through NOTIFY_SOCKET that it is ready. The
         prefix is another program that runs it, such as strace: LeakSanitizer, which wants to
-        trace the process itself, looks at none of it then."""
+        trace the process itself, looks at none of it then. The patience is in seconds."""
         env = dict(env or {})
         if prefix:
             env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
@@ -164,7 +164,7 @@ class Dsec:
                     return False
 
             try:
-                until("ready", ready)
+                until("ready", ready, patience)
             finally:
                 name.unlink()
             if mounted(self.mountpoint):
