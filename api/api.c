@@ -52,9 +52,10 @@ static struct api *api_new(const struct api_options *options)
 	list_init(&api->orders);
 	list_init(&api->visitors);
 	list_init(&api->watchers);
-	list_init(&api->shared);
 	table_init(&api->visitors_by_id, random_seed(api->clock));
 	table_init(&api->issued_by_lease, random_seed(api->clock));
+	table_init(&api->shared_by_id, random_seed(api->clock));
+	table_init(&api->shared_by_slot, random_seed(api->clock));
 	api->clock->random_bytes(api->clock, api->etag_key, sizeof(api->etag_key));
 	api->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	return api;

@@ -54,7 +54,7 @@ struct api {
 	int epoll_fd;
 	struct timers timers;
 	struct list listeners, clients, orders, visitors, watchers;
-	struct list shared; /* the leases that the files have (watch.c) */
+	struct table shared_by_id, shared_by_slot; /* the leases that the files have (watch.c) */
 	size_t n_visitors;
 	struct table visitors_by_id, issued_by_lease;
 	uint64_t last_holder;
@@ -244,20 +244,26 @@ void router_handle(struct call *call);
 
 /* What a request wants of its config (wish.c). */
 
+struct wish;
+
+/* Answers with leases by the index of their dynamic secrets; NULL: the wish takes none. */
+typedef void wish_granted(struct call *call, const struct wish *wish,
+			  const struct lease *const *leases);
+
 struct wish {
 	struct download_choice choice; /* its texts are libmicrohttpd's */
 	uint64_t secrets;              /* the leases that it takes; bit i is config->dynamics[i] */
 	int64_t ttl_ms;                /* 0: the secret's own */
+	wish_granted *granted;         /* of wish_grant */
 };
 
 /* As the call's parameters say; it is the call's detail. NULL: they say nothing that could be, and
  * the call is answered. */
-const struct wish *wish_read(struct call *call);
+struct wish *wish_read(struct call *call);
 bool wish_ttl(long long seconds, int64_t *ret_ms); /* false: no lease can be so short, or long */
 
-/* Leases as engine_acquire gives them, by the index of their dynamic secrets. */
-void wish_spread(const struct wish *wish, const struct lease *const *leases,
-		 const struct lease *ret[CATALOG_DYNAMICS_MAX]);
+/* The same, and the leases that it takes. What cannot be had is answered. */
+void wish_grant(struct call *call, wish_granted *granted);
 
 /* Answers (answer.c). Each call is answered once. */
 

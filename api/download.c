@@ -9,22 +9,6 @@ static const char *type_of(enum download_format format)
 								     : ANSWER_TYPE_TEXT;
 }
 
-static void made(struct call *call, const struct lease *const *leases, size_t n,
-		 const struct dsec_error *err)
-{
-	const struct wish *wish = call->detail;
-	const struct lease *of[CATALOG_DYNAMICS_MAX];
-	struct download body = {0};
-
-	if (err) {
-		answer_lease_failure(call, err);
-		return;
-	}
-	wish_spread(wish, leases, of);
-	download_render_as(&body, call->config, of, &wish->choice);
-	answer_body(call, MHD_HTTP_OK, type_of(wish->choice.format), &body);
-}
-
 /* Without leases, a client may keep what it has as long as it is the same. */
 static void answer_static(struct call *call, const struct wish *wish)
 {
@@ -41,14 +25,20 @@ static void answer_static(struct call *call, const struct wish *wish)
 	}
 }
 
+static void answer_granted(struct call *call, const struct wish *wish,
+			   const struct lease *const *leases)
+{
+	struct download body = {0};
+
+	if (!leases) {
+		answer_static(call, wish);
+		return;
+	}
+	download_render_as(&body, call->config, leases, &wish->choice);
+	answer_body(call, MHD_HTTP_OK, type_of(wish->choice.format), &body);
+}
+
 void route_download(struct call *call)
 {
-	const struct wish *wish = wish_read(call);
-
-	if (!wish)
-		return;
-	if (wish->secrets)
-		order_own(call, wish->secrets, wish->ttl_ms, made);
-	else
-		answer_static(call, wish);
+	wish_grant(call, answer_granted);
 }

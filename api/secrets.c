@@ -19,9 +19,9 @@ static void put_secret(struct download *to, const struct call *call, const struc
 			  "\"computedValueType\":{\"type\":\"string\"}}");
 }
 
-static void answer_list(struct call *call, const struct lease *const *leases)
+static void answer_list(struct call *call, const struct wish *wish,
+			const struct lease *const *leases)
 {
-	const struct wish *wish = call->detail;
 	struct download body = {0};
 	struct download_key *keys;
 	struct dsec_error err;
@@ -41,30 +41,9 @@ static void answer_list(struct call *call, const struct lease *const *leases)
 	answer_body(call, MHD_HTTP_OK, ANSWER_TYPE_JSON, &body);
 }
 
-static void made(struct call *call, const struct lease *const *leases, size_t n,
-		 const struct dsec_error *err)
-{
-	const struct wish *wish = call->detail;
-	const struct lease *of[CATALOG_DYNAMICS_MAX];
-
-	if (err) {
-		answer_lease_failure(call, err);
-		return;
-	}
-	wish_spread(wish, leases, of);
-	answer_list(call, of);
-}
-
 void route_secrets(struct call *call)
 {
-	const struct wish *wish = wish_read(call);
-
-	if (!wish)
-		return;
-	if (wish->secrets)
-		order_own(call, wish->secrets, wish->ttl_ms, made);
-	else
-		answer_list(call, NULL);
+	wish_grant(call, answer_list);
 }
 
 void route_names(struct call *call)

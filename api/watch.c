@@ -26,11 +26,8 @@ struct watcher {
 
 /* A lease that the files have. */
 struct shared {
-	struct list link;
-	char id[LEASE_ID_MAX];
-	char *project, *config, *secret;
-	int64_t ttl_ms;
-	lease_holder holder;
+	struct table_node by_id, by_slot;
+	struct lease *lease; /* the newest version */
 };
 
 static void tell(struct watcher *watcher, unsigned what)
@@ -136,13 +133,13 @@ void watch_issued_ended(struct api *api, const char *who, const struct lease *le
 	}
 }
 
-static void tell_readers(struct api *api, const struct shared *shared)
+static void tell_readers(struct api *api, const struct lease *lease)
 {
 	list_each (at, &api->watchers) {
 		struct watcher *watcher = container_of(at, struct watcher, link);
 		const struct call *call = watcher->call;
 
-		if (is_about(watcher, shared->project, shared->config) &&
+		if (is_about(watcher, lease->slot.project, lease->slot.config) &&
 		    issued_newest_until(api, call->asker.id, call->config) == DSEC_NEVER)
 			tell(watcher, TELL_UPDATE);
 	}
@@ -150,62 +147,85 @@ static void tell_readers(struct api *api, const struct shared *shared)
 
 /* The leases that the files have. */
 
-static bool same_slot(const struct shared *shared, const struct lease_slot *slot)
+static struct shared *with_id(const struct table_node *node)
 {
-	return shared->ttl_ms == slot->ttl_ms && shared->holder == slot->holder &&
-	       strcmp(shared->secret, slot->secret) == 0 &&
-	       strcmp(shared->config, slot->config) == 0 &&
-	       strcmp(shared->project, slot->project) == 0;
+	return container_of(node, struct shared, by_id);
 }
 
-static void shared_free(struct shared *shared)
+static struct shared *with_slot(const struct table_node *node)
 {
-	list_remove(&shared->link);
-	free(shared->project);
-	free(shared->config);
-	free(shared->secret);
-	free(shared);
+	return container_of(node, struct shared, by_slot);
+}
+
+static bool same_id(const struct table_node *node, const void *id)
+{
+	return strcmp(with_id(node)->lease->id, id) == 0;
+}
+
+/* Another lease of the same slot. */
+static bool is_other(const struct table_node *node, const void *key)
+{
+	const struct lease *a = with_slot(node)->lease, *b = key;
+
+	return a->slot.ttl_ms == b->slot.ttl_ms && a->slot.holder == b->slot.holder &&
+	       strcmp(a->slot.secret, b->slot.secret) == 0 &&
+	       strcmp(a->slot.config, b->slot.config) == 0 &&
+	       strcmp(a->slot.project, b->slot.project) == 0 && strcmp(a->id, b->id) != 0;
+}
+
+static uint64_t hash_slot(const struct table *table, const struct lease_slot *slot)
+{
+	uint64_t parts[] = {
+		table_hash_text(table, slot->project),
+		table_hash_text(table, slot->config),
+		table_hash_text(table, slot->secret),
+		(uint64_t)slot->ttl_ms,
+		slot->holder,
+	};
+
+	return table_hash(table, parts, sizeof(parts));
 }
 
 static struct shared *find_shared(const struct api *api, const char *id)
 {
-	list_each (at, &api->shared) {
-		struct shared *shared = container_of(at, struct shared, link);
+	const struct table *table = &api->shared_by_id;
+	struct table_node *node = table_find(table, table_hash_text(table, id), same_id, id);
 
-		if (strcmp(shared->id, id) == 0)
-			return shared;
-	}
-	return NULL;
+	return node ? with_id(node) : NULL;
 }
 
 static bool has_others(const struct api *api, const struct lease *lease)
 {
-	list_each (at, &api->shared) {
-		const struct shared *shared = container_of(at, struct shared, link);
+	const struct table *table = &api->shared_by_slot;
 
-		if (strcmp(shared->id, lease->id) != 0 && same_slot(shared, &lease->slot))
-			return true;
-	}
-	return false;
+	return table_find(table, hash_slot(table, &lease->slot), is_other, lease);
+}
+
+static void shared_free(struct api *api, struct shared *shared)
+{
+	table_remove(&api->shared_by_id, &shared->by_id);
+	table_remove(&api->shared_by_slot, &shared->by_slot);
+	lease_unref(shared->lease);
+	free(shared);
 }
 
 static void shared_active(struct api *api, const struct lease *lease)
 {
-	if (find_shared(api, lease->id))
-		return; /* it was renewed */
+	struct shared *shared = find_shared(api, lease->id);
 
-	struct shared *shared = alloc_zeroed(1, sizeof(*shared));
-
-	snprintf(shared->id, sizeof(shared->id), "%s", lease->id);
-	shared->project = alloc_copy(lease->slot.project);
-	shared->config = alloc_copy(lease->slot.config);
-	shared->secret = alloc_copy(lease->slot.secret);
-	shared->ttl_ms = lease->slot.ttl_ms;
-	shared->holder = lease->slot.holder;
-	list_init(&shared->link);
-	list_append(&api->shared, &shared->link);
+	if (shared) { /* it was renewed */
+		lease_unref(shared->lease);
+		shared->lease = lease_ref(lease);
+		return;
+	}
+	shared = alloc_zeroed(1, sizeof(*shared));
+	shared->lease = lease_ref(lease);
+	table_insert(&api->shared_by_id, &shared->by_id,
+		     table_hash_text(&api->shared_by_id, lease->id));
+	table_insert(&api->shared_by_slot, &shared->by_slot,
+		     hash_slot(&api->shared_by_slot, &lease->slot));
 	if (has_others(api, lease))
-		tell_readers(api, shared);
+		tell_readers(api, lease);
 }
 
 static void shared_ended(struct api *api, const struct lease *lease)
@@ -215,8 +235,8 @@ static void shared_ended(struct api *api, const struct lease *lease)
 	if (!shared)
 		return;
 	if (!has_others(api, lease))
-		tell_readers(api, shared);
-	shared_free(shared);
+		tell_readers(api, lease);
+	shared_free(api, shared);
 }
 
 void watch_lease(struct api *api, enum lease_event event, const struct lease *lease)
@@ -234,8 +254,13 @@ void watch_lease(struct api *api, enum lease_event event, const struct lease *le
 
 void watch_free(struct api *api)
 {
-	list_each (at, &api->shared)
-		shared_free(container_of(at, struct shared, link));
+	struct table *table = &api->shared_by_id;
+
+	for (size_t i = 0; i < table->n_buckets; i++)
+		while (table->buckets[i])
+			shared_free(api, with_id(table->buckets[i]));
+	table_finish(table);
+	table_finish(&api->shared_by_slot);
 }
 
 /* Static secrets. */

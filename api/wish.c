@@ -53,7 +53,7 @@ bool wish_ttl(long long seconds, int64_t *ret_ms)
 	return true;
 }
 
-const struct wish *wish_read(struct call *call)
+struct wish *wish_read(struct call *call)
 {
 	struct wish *wish = alloc_zeroed(1, sizeof(*wish));
 	const char *only = call_parameter(call, "secrets");
@@ -73,9 +73,30 @@ const struct wish *wish_read(struct call *call)
 	return wish;
 }
 
-void wish_spread(const struct wish *wish, const struct lease *const *leases,
-		 const struct lease *ret[CATALOG_DYNAMICS_MAX])
+static void ready(struct call *call, const struct lease *const *leases, size_t n,
+		  const struct dsec_error *err)
 {
+	const struct wish *wish = call->detail;
+	const struct lease *of[CATALOG_DYNAMICS_MAX];
+
+	if (err) {
+		answer_lease_failure(call, err);
+		return;
+	}
 	for (size_t i = 0; i < CATALOG_DYNAMICS_MAX; i++)
-		ret[i] = wish->secrets & UINT64_C(1) << i ? *leases++ : NULL;
+		of[i] = wish->secrets & UINT64_C(1) << i ? *leases++ : NULL;
+	wish->granted(call, wish, of);
+}
+
+void wish_grant(struct call *call, wish_granted *granted)
+{
+	struct wish *wish = wish_read(call);
+
+	if (!wish)
+		return;
+	wish->granted = granted;
+	if (wish->secrets)
+		order_own(call, wish->secrets, wish->ttl_ms, ready);
+	else
+		granted(call, wish, NULL);
 }

@@ -1,6 +1,5 @@
 #include "aws/keys_file.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,21 +7,8 @@
 #include "aws/keys.h"
 #include "aws/wipe.h"
 #include "lease/alloc.h"
+#include "lease/io.h"
 #include "lease/opener.h"
-
-/* Reads what fits; the number of bytes or a negative errno. */
-static ssize_t read_all(int fd, char *to, size_t size)
-{
-	size_t n = 0;
-	ssize_t got;
-
-	do {
-		got = read(fd, to + n, size - n);
-		if (got > 0)
-			n += (size_t)got;
-	} while ((got > 0 && n < size) || (got < 0 && errno == EINTR));
-	return got < 0 ? -errno : (ssize_t)n;
-}
 
 static int cannot_read(struct dsec_error *err, const char *path, int error)
 {
@@ -44,7 +30,7 @@ int keys_file_read(char **ret, const char *path, struct dsec_error *err)
 		return dsec_error_set(err, DSEC_ERROR_CREDENTIALS, "%s is no regular file", path);
 	}
 	text = alloc_zeroed(KEYS_FILE_MAX + 1, 1);
-	n = read_all(fd, text, KEYS_FILE_MAX + 1);
+	n = io_read(fd, text, KEYS_FILE_MAX + 1);
 	close(fd);
 	if (n < 0)
 		return cannot_read(err, path, (int)-n);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,6 +15,7 @@
 #include "aws/wipe.h"
 #include "aws/words.h"
 #include "lease/alloc.h"
+#include "lease/child.h"
 #include "lease/list.h"
 
 /* How long a killed process is waited for. It takes longer only where the kernel itself hangs, and
@@ -44,49 +44,6 @@ static struct list all_run = {&all_run, &all_run};
 void process_use(const struct process_runner *next)
 {
 	runner = next;
-}
-
-/* Standard input and errors are /dev/null, output is the pipe; every other descriptor of ours is
- * closed on exec. */
-static int spawn_with(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes,
-		      int output, char **words, pid_t *ret)
-{
-	sigset_t all, none;
-	int r;
-
-	sigfillset(&all);
-	sigemptyset(&none);
-	r = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(actions, output, 1);
-	if (r == 0)
-		r = posix_spawn_file_actions_addopen(actions, 2, "/dev/null", O_WRONLY, 0);
-	if (r != 0)
-		return r;
-	posix_spawnattr_setsigmask(attributes, &none);
-	posix_spawnattr_setsigdefault(attributes, &all);
-	posix_spawnattr_setpgroup(attributes, 0);
-	posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-						     POSIX_SPAWN_SETPGROUP);
-	return posix_spawnp(ret, words[0], actions, attributes, words, environ);
-}
-
-/* 0 or a positive errno. */
-static int spawn(pid_t *ret, char **words, int output)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	int r = posix_spawn_file_actions_init(&actions);
-
-	if (r != 0)
-		return r;
-	r = posix_spawnattr_init(&attributes);
-	if (r == 0) {
-		r = spawn_with(&actions, &attributes, output, words, ret);
-		posix_spawnattr_destroy(&attributes);
-	}
-	posix_spawn_file_actions_destroy(&actions);
-	return r;
 }
 
 /* Nobody else knows of the child, so its pid cannot be another's before it is waited for. */
@@ -250,14 +207,14 @@ static int start_child(struct process *process, const char *command, struct dsec
 	}
 	process->output = pipe[0];
 	fcntl(process->output, F_SETFL, O_NONBLOCK);
-	r = spawn(&process->pid, words.word, pipe[1]);
+	r = child_spawn(&process->pid, words.word, pipe[1]);
 	close(pipe[1]);
-	if (r != 0)
+	if (r < 0)
 		dsec_error_set(err, DSEC_ERROR_CREDENTIALS,
 			       "the credential_process %s cannot be run: %s", words.word[0],
-			       strerror(r));
+			       strerror(-r));
 	words_finish(&words);
-	if (r != 0)
+	if (r < 0)
 		return -dsec_error_errno(DSEC_ERROR_CREDENTIALS);
 	process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
 	return 0;

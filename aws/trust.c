@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lease/alloc.h"
+#include "lease/io.h"
 #include "lease/opener.h"
 
 static bool is_same(const struct trust *trust, const struct stat *st)
@@ -15,21 +16,6 @@ static bool is_same(const struct trust *trust, const struct stat *st)
 	return trust->bytes && trust->device == st->st_dev && trust->inode == st->st_ino &&
 	       trust->n == (size_t)st->st_size && trust->changed.tv_sec == st->st_mtim.tv_sec &&
 	       trust->changed.tv_nsec == st->st_mtim.tv_nsec;
-}
-
-/* All of it, or a negative errno. */
-static int read_all(int fd, char *to, size_t n)
-{
-	for (size_t at = 0; at < n;) {
-		ssize_t got = read(fd, to + at, n - at);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 ? -errno : -EIO;
-		at += (size_t)got;
-	}
-	return 0;
 }
 
 static int read_open(struct trust *trust, int fd)
@@ -52,10 +38,11 @@ static int read_open(struct trust *trust, int fd)
 		.inode = st.st_ino,
 		.changed = st.st_mtim,
 	};
-	int r = read_all(fd, trust->bytes, trust->n);
-	if (r < 0)
-		trust_finish(trust);
-	return r;
+	ssize_t n = io_read(fd, trust->bytes, trust->n);
+	if (n == (ssize_t)trust->n)
+		return 0;
+	trust_finish(trust);
+	return n < 0 ? (int)n : -EIO;
 }
 
 int trust_read(struct trust *trust, const char *path, struct dsec_error *err)

@@ -19,6 +19,7 @@
 #include "cli/paths.h"
 #include "cli/peer.h"
 #include "lease/alloc.h"
+#include "lease/io.h"
 #include "lease/json_text.h"
 
 #define POLICY_SIZE_MAX (1024ul * 1024)
@@ -45,16 +46,11 @@ static void folder_of(char to[PATH_MAX], const char *file)
 
 static int write_new(int fd, const char *text, size_t n)
 {
-	while (n > 0) {
-		ssize_t written = write(fd, text, n);
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return -errno;
-		text += written;
-		n -= (size_t)written;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
+	int r = io_write(fd, text, n);
+
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	return r;
 }
 
 struct draft {

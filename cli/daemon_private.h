@@ -1,6 +1,6 @@
 /*
- * daemon_private.h: what the files of the daemon share: daemon.c (start, loop), ending.c,
- * reloading.c.
+ * daemon_private.h: what the files of the daemon share: starting.c, daemon.c (its loop),
+ * observing.c, reloading.c, ending.c.
  */
 #ifndef DSEC_CLI_DAEMON_PRIVATE_H
 #define DSEC_CLI_DAEMON_PRIVATE_H
@@ -42,6 +42,22 @@ struct daemon {
 	int64_t look_at;  /* boottime: when to see next whether the sandbox is outdated */
 	int64_t shown_at; /* boottime, while ending: when progress was shown last */
 };
+
+/* Opens all of it but the leases that live, has it mounted and closes it in. *ret_lost: there was a
+ * journal, and what it held is gone. On failure daemon_free() closes what is open by then. */
+int daemon_open(struct daemon *daemon, bool *ret_lost, struct dsec_error *err);
+
+/* The other way round than it was made: nobody is called who is gone. NULL-safe; returns NULL. */
+struct daemon *daemon_free(struct daemon *daemon);
+
+/* What the engine tells. */
+struct engine_observer daemon_observer(struct daemon *daemon);
+
+/* What the filesystem and the API tell (struct fs_options, struct api_options); arg is the daemon.
+ */
+void daemon_opened(void *arg, const struct lease *lease, const struct lease_caller *caller,
+		   uint64_t count);
+void daemon_asked(void *arg, const struct api_token_event *event);
 
 /* Begins the end, once: `reason` stands in the journal and the audit log. */
 void daemon_end(struct daemon *daemon, const char *reason);

@@ -12,8 +12,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "cli/command.h"
 #include "cli/file.h"
 #include "cli/log.h"
+#include "cli/paths.h"
 #include "fs/fs.h"
 
 /* What the child that looks sends back, in one write that no pipe splits: it ends where the
@@ -204,4 +206,21 @@ int peer_expect(const char *mountpoint)
 	}
 	log_line(LOG_ERR, "no dsec is mounted on %s", mountpoint);
 	return -ENOENT;
+}
+
+int peer_tell(const struct options *options,
+	      int (*tell)(const char *mountpoint, struct dsec_error *err))
+{
+	char mountpoint[PATH_MAX];
+	struct dsec_error err;
+
+	int r = paths_mountpoint(mountpoint, options->n_operands ? options->operands[0] : NULL,
+				 &err);
+	if (r == 0 && peer_expect(mountpoint) < 0)
+		return STATUS_FAILED;
+	if (r == 0)
+		r = tell(mountpoint, &err);
+	if (r < 0)
+		log_error(LOG_ERR, &err, NULL);
+	return r < 0 ? STATUS_FAILED : STATUS_FINE;
 }

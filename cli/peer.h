@@ -9,6 +9,8 @@
 
 #include "lease/error.h"
 
+struct options;
+
 #define PEER_TIMEOUT_MS 5000 /* a daemon that does not answer for so long is hanging */
 
 struct peer {
@@ -35,5 +37,10 @@ int peer_signal(int pidfd, const struct peer *peer, int number, struct dsec_erro
 /* Logs why no daemon can be spoken to at this path, when nothing, a dead dsec or something else is
  * mounted there. Returns 0 when a live dsec is. */
 int peer_expect(const char *mountpoint);
+
+/* Tells the daemon something that serves the mountpoint which the command line names, or the
+ * default one; logs why not. Returns the command's exit status. */
+int peer_tell(const struct options *options,
+	      int (*tell)(const char *mountpoint, struct dsec_error *err));
 
 #endif

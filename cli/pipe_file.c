@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lease/alloc.h"
+#include "lease/io.h"
 #include "lease/secret.h"
 
 static int settle(struct pipe_file *file, const char *path, struct dsec_error *err)
@@ -71,19 +72,6 @@ int pipe_file_make(struct pipe_file *ret, const char *path, const struct downloa
 	return 0;
 }
 
-static void write_all(int fd, const char *bytes, size_t n)
-{
-	while (n > 0) {
-		ssize_t written = write(fd, bytes, n);
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return; /* the reader has gone */
-		bytes += written;
-		n -= (size_t)written;
-	}
-}
-
 /* The pipe that has its reader leaves the folder before it is written: the next reader finds a pipe
  * of its own, and no reader gets what another leaves over. False when it is the last one. */
 static bool replace(struct pipe_file *file, bool last)
@@ -112,7 +100,7 @@ static void *serve(void *arg)
 		if (fd < 0)
 			break;
 		more = replace(file, file->max_reads > 0 && n >= file->max_reads);
-		write_all(fd, file->text, file->n);
+		io_write(fd, file->text, file->n); /* fails when the reader has gone */
 		close(fd);
 	}
 	return NULL;

@@ -1,11 +1,9 @@
-#include <limits.h>
 #include <signal.h>
 
 #include "cli/command.h"
 #include "cli/configuration.h"
 #include "cli/file.h"
 #include "cli/log.h"
-#include "cli/paths.h"
 #include "cli/peer.h"
 
 static int reload(const char *mountpoint, struct dsec_error *err)
@@ -31,18 +29,7 @@ static int reload(const char *mountpoint, struct dsec_error *err)
 
 static int run(const struct options *options)
 {
-	char mountpoint[PATH_MAX];
-	struct dsec_error err;
-
-	int r = paths_mountpoint(mountpoint, options->n_operands ? options->operands[0] : NULL,
-				 &err);
-	if (r == 0 && peer_expect(mountpoint) < 0)
-		return STATUS_FAILED;
-	if (r == 0)
-		r = reload(mountpoint, &err);
-	if (r < 0)
-		log_error(LOG_ERR, &err, NULL);
-	return r < 0 ? STATUS_FAILED : STATUS_FINE;
+	return peer_tell(options, reload);
 }
 
 const struct command reload_command = {

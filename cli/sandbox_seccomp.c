@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "cli/sandbox_layers.h"
+#include "lease/asan.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -197,14 +198,6 @@ static const char *const allowed[] = {
 /* Tried first by newer C libraries, which then do without. */
 static const char *const absent[] = {"clone3",     "mseal",      "cachestat",
 				     "futex_wake", "futex_wait", "map_shadow_stack"};
-
-#if defined(__SANITIZE_ADDRESS__)
-#define HAVE_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAVE_ASAN 1
-#endif
-#endif
 
 #ifdef HAVE_ASAN
 /* At the end a thread of the leak checker traces all others. */

@@ -11,28 +11,15 @@
 #include "cli/log.h"
 #include "cli/source.h"
 #include "cli/words.h"
+#include "lease/io.h"
 
 /* Past stdio, whose buffer nobody wipes. */
-static int write_all(int fd, const char *bytes, size_t n)
-{
-	while (n > 0) {
-		ssize_t written = write(fd, bytes, n);
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return -errno;
-		bytes += written;
-		n -= (size_t)written;
-	}
-	return 0;
-}
-
 static int print(const struct download *text)
 {
 	fflush(stdout);
-	int r = write_all(STDOUT_FILENO, text->bytes, text->n);
+	int r = io_write(STDOUT_FILENO, text->bytes, text->n);
 	if (r == 0)
-		r = write_all(STDOUT_FILENO, "\n", 1);
+		r = io_write(STDOUT_FILENO, "\n", 1);
 	if (r < 0 && r != -EPIPE)
 		log_line(LOG_ERR, "standard output: %s", strerror(-r));
 	return r;
@@ -48,7 +35,7 @@ static int save(const struct download *text, const char *path)
 		return -ENAMETOOLONG;
 	}
 	_cleanup_fd_ int fd = mkostemp(beside, O_CLOEXEC); /* mode 0600 */
-	int r = fd < 0 ? -errno : write_all(fd, text->bytes, text->n);
+	int r = fd < 0 ? -errno : io_write(fd, text->bytes, text->n);
 	if (r == 0 && (fsync(fd) < 0 || rename(beside, path) < 0))
 		r = -errno;
 	if (r < 0) {

@@ -3,12 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,15 @@ static void read_owner(int fd, char to[32])
 	to[strspn(to, "0123456789")] = '\0';
 }
 
+/* Also when its parent has yet to reap it. */
+static bool has_ended(pid_t pid)
+{
+	_cleanup_fd_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+
+	return pidfd < 0 ? errno == ESRCH : poll(&ended, 1, 0) > 0;
+}
+
 /* A keeper that was killed takes its worker with it, but not in the same moment: that holds the
  * lock until it is gone. */
 static bool is_dying(int fd)
@@ -34,7 +44,7 @@ static bool is_dying(int fd)
 	char owner[32];
 
 	read_owner(fd, owner);
-	return owner[0] && kill((pid_t)strtol(owner, NULL, 10), 0) < 0 && errno == ESRCH;
+	return owner[0] && has_ended((pid_t)strtol(owner, NULL, 10));
 }
 
 static int lock(int fd)

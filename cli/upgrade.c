@@ -6,8 +6,6 @@
 
 #include "cli/command.h"
 #include "cli/file.h"
-#include "cli/log.h"
-#include "cli/paths.h"
 #include "cli/peer.h"
 #include "lease/clock.h"
 
@@ -70,18 +68,7 @@ static int upgrade(const char *mountpoint, struct dsec_error *err)
 
 static int run(const struct options *options)
 {
-	char mountpoint[PATH_MAX];
-	struct dsec_error err;
-
-	int r = paths_mountpoint(mountpoint, options->n_operands ? options->operands[0] : NULL,
-				 &err);
-	if (r == 0 && peer_expect(mountpoint) < 0)
-		return STATUS_FAILED;
-	if (r == 0)
-		r = upgrade(mountpoint, &err);
-	if (r < 0)
-		log_error(LOG_ERR, &err, NULL);
-	return r < 0 ? STATUS_FAILED : STATUS_FINE;
+	return peer_tell(options, upgrade);
 }
 
 const struct command upgrade_command = {

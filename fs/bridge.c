@@ -1,157 +1,21 @@
 /*
- * bridge.c: the engine's thread's side: starting and stopping the file thread, and turning its
- * messages into calls of the engine.
+ * bridge.c: the engine's thread's side: turns the file thread's messages into calls of the engine,
+ * and what the engine tells into messages.
  */
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "fs/fs_private.h"
-#include "fs/watch.h"
+#include "fs/bridge_private.h"
 #include "lease/alloc.h"
 
-/* How long INIT may take to come: it is there when the mount is. */
-#define INIT_TIMEOUT_MS 10000
-
-struct fs {
-	struct files files; /* the file thread's, but for its queues and its session's descriptor */
-	pthread_t thread;
-	struct shared *own_shared; /* NULL: it is another's */
-	char *mountpoint;
-	bool running, started, ended;
-	bool resumed; /* it waits for fs_resume, or has had it */
-	int start_error;
-	const struct clock *clock;
-	char *version;
-	struct tree *tree;     /* the current one */
-	struct engine *engine; /* NULL before the first fs_dispatch */
-	struct list early;     /* what was asked before that */
-	struct table pending;  /* by their number */
-	struct list all_pending;
-	struct watches watches;
-	enum fs_first_open first_open;
-	uint64_t n_counted; /* of files.n_cached: the engine knows of them */
-	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,
-		       uint64_t count);
-	void *opened_arg;
-};
-
-/* An engine_acquire whose answer is to come. */
-struct pending {
-	struct table_node by_acquire;
-	struct list in_all;
-	struct fs *fs;
-	uint64_t acquire, node, ticket;
-	bool calling, answered;
-};
-
+/* A message that came before there was an engine to ask. */
 struct early {
 	struct list link;
 	struct message *message;
 };
 
-/* Acquiring. */
-
-static bool same_acquire(const struct table_node *node, const void *acquire)
-{
-	return container_of(node, struct pending, by_acquire)->acquire ==
-	       *(const uint64_t *)acquire;
-}
-
-static struct pending *find_pending(const struct fs *fs, uint64_t acquire)
-{
-	uint64_t hash = table_hash(&fs->pending, &acquire, sizeof(acquire));
-	struct table_node *node = table_find(&fs->pending, hash, same_acquire, &acquire);
-
-	return node ? container_of(node, struct pending, by_acquire) : NULL;
-}
-
-static void pending_free(struct pending *pending)
-{
-	table_remove(&pending->fs->pending, &pending->by_acquire);
-	list_remove(&pending->in_all);
-	free(pending);
-}
-
-static void answer(const struct pending *pending, const struct lease *const *leases, size_t n,
-		   int error)
-{
-	struct message *message = message_new(MESSAGE_ACQUIRED, n);
-
-	message->acquire = pending->acquire;
-	message->node = pending->node;
-	message->error = error;
-	for (size_t i = 0; i < n; i++)
-		message->leases[i] = lease_ref(leases[i]);
-	message_send(&pending->fs->files.inbox, message);
-}
-
-static void acquired(void *arg, const struct lease *const *leases, size_t n,
-		     const struct dsec_error *err)
-{
-	struct pending *pending = arg;
-
-	if (err)
-		answer(pending, NULL, 0, dsec_error_errno(err->kind));
-	else
-		answer(pending, leases, n, 0);
-	pending->answered = true;
-	if (!pending->calling)
-		pending_free(pending);
-}
-
-static void acquire(struct fs *fs, const struct message *message)
-{
-	const struct entry *entry = message->entry;
-	struct acquire request = {
-		.project = entry->config->project,
-		.config = entry->config->name,
-		.secrets = entry->secrets,
-		.ttl_ms = message->ttl_ms,
-		.caller = message->caller,
-	};
-	memcpy(request.holders, message->holders, sizeof(request.holders));
-
-	struct pending *pending = alloc_zeroed(1, sizeof(*pending));
-
-	pending->fs = fs;
-	pending->acquire = message->acquire;
-	pending->node = message->node;
-	list_init(&pending->in_all);
-	list_append(&fs->all_pending, &pending->in_all);
-	table_insert(&fs->pending, &pending->by_acquire,
-		     table_hash(&fs->pending, &pending->acquire, sizeof(pending->acquire)));
-	/* The bits are those of a catalog that the engine may not have any more. */
-	if (message->tree != fs->tree) {
-		answer(pending, NULL, 0, ESTALE);
-		pending_free(pending);
-		return;
-	}
-	pending->calling = true;
-	pending->ticket = engine_acquire(fs->engine, &request, acquired, pending);
-	pending->calling = false;
-	if (pending->answered)
-		pending_free(pending);
-}
-
-static void abandon(struct fs *fs, const struct message *message)
-{
-	struct pending *pending = find_pending(fs, message->acquire);
-
-	if (pending) {
-		engine_abandon(fs->engine, pending->ticket);
-		pending_free(pending);
-	} else if (message->holders[SCOPE_SHARED]) {
-		/* Its answer is on the way, and nobody is there to take it. */
-		engine_end_holder(fs->engine, message->holders[SCOPE_SHARED], "not handed out");
-	}
-}
-
-/* Reports. */
+/* Messages of the file thread. */
 
 static void count_cached(struct fs *fs)
 {
@@ -254,8 +118,6 @@ static void zero_pages(struct fuse_session *session, uint64_t node, size_t size)
 	}
 }
 
-/* Messages. */
-
 static void handle(struct fs *fs, struct message *message)
 {
 	switch (message->kind) {
@@ -263,10 +125,10 @@ static void handle(struct fs *fs, struct message *message)
 		report(fs, message);
 		return; /* it turns round */
 	case MESSAGE_ACQUIRE:
-		acquire(fs, message);
+		bridge_acquire(fs, message);
 		break;
 	case MESSAGE_ABANDON:
-		abandon(fs, message);
+		bridge_abandon(fs, message);
 		break;
 	case MESSAGE_WAKE:
 		poll_notify(fs->files.fuse_fd, message->question);
@@ -315,7 +177,7 @@ static bool needs_engine(const struct message *message)
 	       message->kind == MESSAGE_REFUSED;
 }
 
-static void take_messages(struct fs *fs)
+void bridge_take_messages(struct fs *fs)
 {
 	struct queue_item *item = queue_take(&fs->files.outbox);
 
@@ -335,6 +197,31 @@ static void take_messages(struct fs *fs)
 	}
 }
 
+void bridge_take_last_opened(struct fs *fs)
+{
+	struct queue_item *item = queue_take(&fs->files.outbox);
+
+	while (item) {
+		struct queue_item *next = item->next;
+		struct message *message = message_of(item);
+
+		if (message->kind == MESSAGE_READ)
+			tell_opened(fs, message);
+		message_free(message);
+		item = next;
+	}
+}
+
+void bridge_free_early(struct fs *fs)
+{
+	list_each (at, &fs->early) {
+		struct early *early = container_of(at, struct early, link);
+
+		message_free(early->message);
+		free(early);
+	}
+}
+
 void fs_dispatch(struct fs *fs, struct engine *engine)
 {
 	fs->engine = engine;
@@ -349,7 +236,7 @@ void fs_dispatch(struct fs *fs, struct engine *engine)
 	 * have ended while that is done. */
 	watch_collect(&fs->watches);
 	do {
-		take_messages(fs);
+		bridge_take_messages(fs);
 		watch_tell(&fs->watches, holder_ended, fs);
 	} while (watch_has_ended(&fs->watches));
 }
@@ -373,6 +260,8 @@ enum fs_first_open fs_first_open_chosen(const struct fs *fs)
 {
 	return fs->first_open;
 }
+
+/* Messages to it. */
 
 void fs_lease(struct fs *fs, enum lease_event event, const struct lease *lease)
 {
@@ -428,221 +317,10 @@ void fs_reload(struct fs *fs, struct catalog *catalog)
 	fs->tree = tree;
 }
 
-/* Starting and stopping. */
-
-static int start_thread(struct fs *fs, struct dsec_error *err)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int error = pthread_create(&fs->thread, NULL, session_run, &fs->files);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error)
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot start a thread: %s",
-				      strerror(error));
-	fs->running = true;
-	return 0;
-}
-
-static int wait_started(struct fs *fs, struct dsec_error *err)
-{
-	int64_t deadline = fs->clock->boottime_at(fs->clock) + INIT_TIMEOUT_MS;
-
-	while (!fs->started) {
-		int64_t left = deadline - fs->clock->boottime_at(fs->clock);
-		struct pollfd fd = {.fd = fs->files.outbox.fd, .events = POLLIN};
-
-		if (left <= 0)
-			return dsec_error_set(err, DSEC_ERROR_TIMEOUT,
-					      "the kernel does not begin to talk on /dev/fuse");
-		if (poll(&fd, 1, (int)left) > 0)
-			take_messages(fs);
-	}
-	if (fs->start_error)
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "/dev/fuse: %s",
-				      strerror(fs->start_error));
-	return 0;
-}
-
-static void choose_first_open(struct fs *fs)
-{
-	struct shared *shared = fs->files.shared;
-	struct message *message;
-
-	if (fs->first_open == FS_FIRST_OPEN_PROBE)
-		fs->first_open = (enum fs_first_open)atomic_load(&shared->first_open);
-	if (fs->first_open == FS_FIRST_OPEN_PROBE)
-		fs->first_open = probe_mount(fs->mountpoint);
-	atomic_store(&shared->first_open, (uint32_t)fs->first_open);
-	message = message_new(MESSAGE_CHOSEN, 0);
-	message->first_open = fs->first_open;
-	message_send(&fs->files.inbox, message);
-}
-
-static int take_shared(struct fs *fs, const struct fs_options *options, struct dsec_error *err)
-{
-	fs->files.shared = options->shared;
-	if (options->shared)
-		return 0;
-
-	int r = shared_map_private(&fs->own_shared, err);
-	fs->files.shared = fs->own_shared;
-	return r;
-}
-
-/* Queues and session: what can fail. */
-static int open_files(struct fs *fs, int fuse_fd, struct dsec_error *err)
-{
-	struct files *files = &fs->files;
-	int r = queue_init(&files->inbox);
-
-	if (r == 0)
-		r = queue_init(&files->outbox);
-	if (r == 0)
-		r = watches_init(&fs->watches, files->outbox.fd);
-	if (r < 0) {
-		close(fuse_fd);
-		return dsec_error_set(err, DSEC_ERROR_FAULT, "no descriptors: %s", strerror(-r));
-	}
-	r = session_open(files, fuse_fd, err);
-	return r < 0 ? r : session_watch(files, err);
-}
-
-static void free_queue(struct queue *queue)
-{
-	struct queue_item *item = queue->fd < 0 ? NULL : queue_take(queue);
-
-	while (item) {
-		struct queue_item *next = item->next;
-		message_free(message_of(item));
-		item = next;
-	}
-	queue_finish(queue);
-}
-
-static struct fs *fs_free(struct fs *fs)
-{
-	list_each (at, &fs->all_pending) {
-		struct pending *pending = container_of(at, struct pending, in_all);
-
-		engine_abandon(fs->engine, pending->ticket);
-		pending_free(pending);
-	}
-	list_each (at, &fs->early) {
-		struct early *early = container_of(at, struct early, link);
-
-		message_free(early->message);
-		free(early);
-	}
-	if (fs->tree)
-		files_finish(&fs->files);
-	if (fs->files.announce_fd >= 0)
-		close(fs->files.announce_fd);
-	session_close(&fs->files);
-	free_queue(&fs->files.inbox);
-	free_queue(&fs->files.outbox);
-	watches_finish(&fs->watches);
-	tree_unref(fs->tree);
-	table_finish(&fs->pending);
-	shared_unmap(fs->own_shared);
-	free(fs->mountpoint);
-	free(fs->version);
-	free(fs);
-	return NULL;
-}
-
-int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_error *err)
-{
-	struct fs *fs = alloc_zeroed(1, sizeof(*fs));
-
-	fs->watches.fd = fs->watches.inotify_fd = fs->watches.timer_fd = -1;
-	list_init(&fs->watches.all);
-	list_init(&fs->watches.ended);
-	fs->clock = options->clock;
-	fs->first_open = options->first_open;
-	fs->mountpoint = alloc_copy(options->mountpoint);
-	fs->version = alloc_copy(options->version);
-	fs->opened = options->opened;
-	fs->opened_arg = options->opened_arg;
-	fs->files.inbox.fd = fs->files.outbox.fd = -1;
-	fs->files.epoll_fd = fs->files.announce_fd = -1;
-	list_init(&fs->early);
-	list_init(&fs->all_pending);
-	table_init(&fs->pending, 0);
-
-	int r = open_files(fs, options->fuse_fd, err);
-	if (r == 0)
-		r = take_shared(fs, options, err);
-	if (r == 0)
-		r = tree_new(&fs->tree, options->catalog, options->version,
-			     options->clock->calendar_ms(options->clock), err);
-	if (r == 0) {
-		fs->files.announce_fd = announce_start(fs->files.fuse_fd);
-		files_init(&fs->files, options, tree_ref(fs->tree));
-		fs->resumed = fs->files.held;
-		r = start_thread(fs, err);
-	}
-	if (r == 0)
-		r = wait_started(fs, err);
-	if (r < 0) {
-		fs_stop(fs);
-		return r;
-	}
-	if (!fs->resumed)
-		choose_first_open(fs);
-	*ret = fs;
-	return 0;
-}
-
-/* Of what the thread still had to say only who has read what is of use. */
-static void take_last_opened(struct fs *fs)
-{
-	struct queue_item *item = queue_take(&fs->files.outbox);
-
-	while (item) {
-		struct queue_item *next = item->next;
-		struct message *message = message_of(item);
-
-		if (message->kind == MESSAGE_READ)
-			tell_opened(fs, message);
-		message_free(message);
-		item = next;
-	}
-}
-
-void fs_resume(struct fs *fs)
-{
-	if (!fs->resumed)
-		return;
-	message_send(&fs->files.inbox, message_new(MESSAGE_RESUME, 0));
-	choose_first_open(fs);
-}
-
-void fs_hand_over(struct fs *fs)
-{
-	message_send(&fs->files.inbox, message_new(MESSAGE_HAND_OVER, 0));
-	pthread_join(fs->thread, NULL);
-	fs->running = false;
-	take_last_opened(fs);
-}
-
 void fs_notice(struct fs *fs, const char *text)
 {
 	struct message *message = message_new(MESSAGE_NOTICE, 0);
 
 	message->text = alloc_copy(text);
 	message_send(&fs->files.inbox, message);
-}
-
-struct fs *fs_stop(struct fs *fs)
-{
-	if (!fs)
-		return NULL;
-	if (fs->running) {
-		message_send(&fs->files.inbox, message_new(MESSAGE_STOP, 0));
-		pthread_join(fs->thread, NULL);
-		take_last_opened(fs);
-	}
-	return fs_free(fs);
 }

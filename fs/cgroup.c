@@ -6,17 +6,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define ID_MIN      12 /* hexadecimal digits; they have 64 */
+#include "lease/container.h"
+
 #define MOUNTS_TEXT (1024ul * 1024)
 
 /* Names. */
-
-static size_t id_length(const char *text)
-{
-	size_t n = strspn(text, "0123456789abcdef");
-
-	return n >= ID_MIN && (text[n] == '\0' || strcmp(text + n, ".scope") == 0) ? n : 0;
-}
 
 static bool starts(const char *text, const char *with)
 {
@@ -30,52 +24,14 @@ static bool ends(const char *text, const char *with)
 	return n > m && strcmp(text + n - m, with) == 0;
 }
 
-static bool put_name(char to[CGROUP_NAME_MAX], const char *runtime, const char *id, size_t n)
-{
-	if (n == 0)
-		return false;
-	snprintf(to, CGROUP_NAME_MAX, "%s:%.*s", runtime, (int)n, id);
-	return true;
-}
+typedef bool name_part(char to[CGROUP_NAME_MAX], const char *parent, const char *part);
 
-/* "docker-ID.scope" and its like, ":cri-containerd:ID", or the bare ID, whose parent says what it
- * is of. */
 static bool name_container(char to[CGROUP_NAME_MAX], const char *parent, const char *part)
 {
-	static const struct {
-		const char *prefix, *runtime;
-	} runtimes[] = {
-		{"docker-", "docker"},
-		{"libpod-", "podman"},
-		{"cri-containerd-", "containerd"},
-		{"nerdctl-", "containerd"},
-		{"crio-", "crio"},
-	};
-	static const char lxc[] = "lxc.payload.", colons[] = ":cri-containerd:";
-	const char *at;
-
-	for (size_t i = 0; i < sizeof(runtimes) / sizeof(runtimes[0]); i++) {
-		const char *id = part + strlen(runtimes[i].prefix);
-
-		if (starts(part, runtimes[i].prefix) &&
-		    put_name(to, runtimes[i].runtime, id, id_length(id)))
-			return true;
-	}
-	if (starts(part, lxc) && part[strlen(lxc)])
-		return put_name(to, "lxc", part + strlen(lxc), strlen(part + strlen(lxc)));
-	if ((at = strstr(part, colons)))
-		return put_name(to, "containerd", at + strlen(colons),
-				id_length(at + strlen(colons)));
-	if (strcmp(parent, "docker") == 0)
-		return put_name(to, "docker", part, id_length(part));
-	if (strcmp(parent, "lxc") == 0)
-		return put_name(to, "lxc", part, strlen(part));
-	if (starts(parent, "pod") || starts(parent, "kubepods"))
-		return put_name(to, "containerd", part, id_length(part));
-	return false;
+	return container_name(to, CGROUP_NAME_MAX, parent, part);
 }
 
-static bool name_unit(char to[CGROUP_NAME_MAX], const char *part)
+static bool name_unit(char to[CGROUP_NAME_MAX], const char *parent, const char *part)
 {
 	static const char *const types[] = {".service", ".scope", ".socket", ".mount", ".swap"};
 
@@ -85,13 +41,6 @@ static bool name_unit(char to[CGROUP_NAME_MAX], const char *part)
 			return true;
 		}
 	return false;
-}
-
-typedef bool name_part(char to[CGROUP_NAME_MAX], const char *parent, const char *part);
-
-static bool unit_part(char to[CGROUP_NAME_MAX], const char *parent, const char *part)
-{
-	return name_unit(to, part);
 }
 
 /* Cuts the path behind its first part that has such a name. */
@@ -116,7 +65,7 @@ static void cut_and_name(struct cgroup *cgroup)
 {
 	if (cut(cgroup, name_container)) {
 		cgroup->kind = CGROUP_CONTAINER;
-	} else if (cut(cgroup, unit_part)) {
+	} else if (cut(cgroup, name_unit)) {
 		cgroup->kind = CGROUP_UNIT;
 	} else {
 		cgroup->kind = CGROUP_PLAIN;

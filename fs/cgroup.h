@@ -19,7 +19,7 @@
 enum cgroup_kind {
 	CGROUP_PLAIN,     /* a cgroup that nothing is known of; its name is its last part */
 	CGROUP_UNIT,      /* "nginx.service" */
-	CGROUP_CONTAINER, /* "docker:ID", "podman:ID", "containerd:ID", "crio:ID", "lxc:NAME" */
+	CGROUP_CONTAINER, /* "docker:ID": as lease/container.h names it */
 };
 
 struct cgroup {

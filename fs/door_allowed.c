@@ -6,7 +6,6 @@
  * can write there may name what they like anyway. A worker that has gone astray can ask for what
  * the configuration names as a file or a command, and for nothing else.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <signal.h>
@@ -19,6 +18,7 @@
 #include "fs/door_keeper.h"
 #include "lease/alloc.h"
 #include "lease/catalog.h"
+#include "lease/io.h"
 #include "lease/secret.h"
 
 #define AWS_FILE_MAX (1ul * 1024 * 1024) /* of the shared files */
@@ -36,23 +36,6 @@ static void text_finish(struct text *text)
 }
 #define _cleanup_text_ __attribute__((cleanup(text_finish)))
 
-static ssize_t read_all(int fd, char *to, size_t size)
-{
-	size_t n = 0;
-
-	while (n < size) {
-		ssize_t got = read(fd, to + n, size - n);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		n += (size_t)got;
-	}
-	return (ssize_t)n;
-}
-
 /* An absent, overlong or unreadable file has no text. */
 static struct text read_text(const char *path, size_t max)
 {
@@ -64,7 +47,7 @@ static struct text read_text(const char *path, size_t max)
 		return text;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= (off_t)max) {
 		text.bytes = alloc_zeroed((size_t)st.st_size + 1, 1);
-		ssize_t n = read_all(fd, text.bytes, (size_t)st.st_size);
+		ssize_t n = io_read(fd, text.bytes, (size_t)st.st_size);
 		text.n = n > 0 ? (size_t)n : 0;
 	}
 	close(fd);

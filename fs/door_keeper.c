@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 
 #include "fs/door_packet.h"
 #include "lease/alloc.h"
+#include "lease/child.h"
 
 /* A worker that does not stop talking keeps the keeper from nothing else. */
 #define MESSAGES_A_TURN 64
@@ -140,48 +140,7 @@ static int nudge(const struct door_keeper *door, const struct door_message *mess
 	return r;
 }
 
-/* RUN: nothing to read, errors thrown away, a process group of its own. */
-
-static int spawn_with(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes,
-		      int output, char **words, pid_t *ret)
-{
-	sigset_t all, none;
-	int r;
-
-	sigfillset(&all);
-	sigemptyset(&none);
-	r = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(actions, output, 1);
-	if (r == 0)
-		r = posix_spawn_file_actions_addopen(actions, 2, "/dev/null", O_WRONLY, 0);
-	if (r != 0)
-		return r;
-	posix_spawnattr_setsigmask(attributes, &none);
-	posix_spawnattr_setsigdefault(attributes, &all);
-	posix_spawnattr_setpgroup(attributes, 0);
-	posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-						     POSIX_SPAWN_SETPGROUP);
-	return posix_spawnp(ret, words[0], actions, attributes, words, environ);
-}
-
-/* 0 or a positive errno. */
-static int spawn(pid_t *ret, char **words, int output)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	int r = posix_spawn_file_actions_init(&actions);
-
-	if (r != 0)
-		return r;
-	r = posix_spawnattr_init(&attributes);
-	if (r == 0) {
-		r = spawn_with(&actions, &attributes, output, words, ret);
-		posix_spawnattr_destroy(&attributes);
-	}
-	posix_spawn_file_actions_destroy(&actions);
-	return r;
-}
+/* RUN. */
 
 static struct run *free_run(struct door_keeper *door)
 {
@@ -207,18 +166,18 @@ static int run(struct door_keeper *door, const char *command, int *ret_fd)
 	char **words = rights->split(rights->arg, command);
 	if (!words)
 		return -EINVAL;
-	int error = pipe2(ends, O_CLOEXEC) < 0 ? errno : 0;
-	if (!error) {
-		error = spawn(&run->pid, words, ends[1]);
+	int r = pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0;
+	if (r == 0) {
+		r = child_spawn(&run->pid, words, ends[1]);
 		close(ends[1]);
-		if (error) {
+		if (r < 0) {
 			close(ends[0]);
 			run->pid = 0;
 		}
 	}
 	rights->free_words(rights->arg, words);
-	if (error)
-		return -error;
+	if (r < 0)
+		return r;
 	*ret_fd = ends[0];
 	door->last_run = door->last_run < INT_MAX ? door->last_run + 1 : 1;
 	run->number = door->last_run;

@@ -1,7 +1,6 @@
 #include "fs/leases.h"
 
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,7 +233,7 @@ void leases_remember(struct leases *leases, const struct binding *binding, uid_t
 	to->slot = slot;
 	to->uid = uid;
 	to->read_at = now_at;
-	snprintf(to->id + 1, sizeof(to->id) - 1, "%s", binding->lease->id + 1);
+	memcpy(to->id + 1, binding->lease->id + 1, sizeof(to->id) - 1);
 	atomic_thread_fence(memory_order_release);
 	*(volatile char *)to->id = binding->lease->id[0];
 }

@@ -1,110 +1,12 @@
 #include "fs/node.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fs/message.h"
 #include "fs/node_private.h"
 #include "lease/alloc.h"
-
-/* Keys. */
-
-static const struct lease *lease_at(const struct node_key *key, size_t i)
-{
-	return key->leases[i];
-}
-
-static size_t secrets_of(const struct entry *entry)
-{
-	return (size_t)__builtin_popcountll(entry->secrets);
-}
-
-static uint64_t hash_key(const struct nodes *nodes, const struct node_key *key)
-{
-	const struct table *table = &nodes->by_key;
-	uint64_t parts[7 + CATALOG_DYNAMICS_MAX] = {
-		key->kind,   key->entry->ino, key->entry->content,
-		key->folder, key->holder,     (uint64_t)key->ttl_ms,
-	};
-	size_t n = 6;
-
-	if (key->name)
-		parts[n++] = table_hash_text(table, key->name);
-	if (key->text)
-		parts[n++] = table_hash_text(table, key->text);
-	if (key->kind == NODE_LEASED)
-		for (size_t i = 0; i < secrets_of(key->entry); i++)
-			parts[n++] = lease_at(key, i)->generation;
-	return table_hash(table, parts, n * sizeof(parts[0]));
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static bool same_key(const struct table_node *at, const void *with)
-{
-	const struct node *node = container_of(at, struct node, by_key);
-	const struct node_key *key = with;
-
-	if (node->kind != key->kind || node->entry != key->entry || node->folder != key->folder ||
-	    node->ttl_ms != key->ttl_ms || node->holder != key->holder ||
-	    !same_text(node->name, key->name) || !same_text(node->text, key->text))
-		return false;
-	for (size_t i = 0; i < node->n_bindings; i++)
-		if (node->bindings[i].lease->generation != lease_at(key, i)->generation)
-			return false;
-	return true;
-}
-
-struct node *nodes_find_key(const struct nodes *nodes, const struct node_key *key)
-{
-	struct table_node *at = table_find(&nodes->by_key, hash_key(nodes, key), same_key, key);
-
-	return at ? container_of(at, struct node, by_key) : NULL;
-}
-
-void node_enter_key(struct nodes *nodes, struct node *node, const struct node_key *key)
-{
-	table_insert(&nodes->by_key, &node->by_key, hash_key(nodes, key));
-	node->keyed = true;
-}
-
-static void leave_key(struct nodes *nodes, struct node *node)
-{
-	if (node->keyed)
-		table_remove(&nodes->by_key, &node->by_key);
-	node->keyed = false;
-}
-
-int64_t node_file_ttl(const struct entry *file, int64_t ttl_ms)
-{
-	for (uint64_t left = file->secrets; left; left &= left - 1)
-		if (file->config->dynamics[__builtin_ctzll(left)].ttl_ms != ttl_ms)
-			return ttl_ms;
-	return 0;
-}
-
-static ino_t file_ino(const struct entry *file, int64_t ttl_ms, bool fresh)
-{
-	char option[40];
-
-	if (ttl_ms == 0 && !fresh)
-		return file->ino;
-	snprintf(option, sizeof(option), "@%" PRId64 "%s", ttl_ms, fresh ? ",fresh" : "");
-	return tree_ino(file->ino, option);
-}
-
-ino_t node_child_ino(const struct node *folder, const struct entry *child)
-{
-	return entry_is_folder(child) ? tree_ino(folder->ino, child->name)
-				      : file_ino(child, node_file_ttl(child, folder->ttl_ms),
-						 folder->fresh && child->secrets);
-}
 
 /* The table. */
 
@@ -126,7 +28,7 @@ uint64_t nodes_take_id(struct nodes *nodes)
 	return atomic_fetch_add(&nodes->shared->last_node, 1) + 1;
 }
 
-static void show_entry(struct node *node)
+void node_show_entry(struct node *node)
 {
 	node->mode = node->entry->mode;
 	node->uid = node->entry->uid;
@@ -143,7 +45,7 @@ struct node *node_new(struct nodes *nodes, uint64_t id, enum node_kind kind,
 	node->entry = entry;
 	node->time_ms = tree_loaded_ms(nodes->tree);
 	if (entry)
-		show_entry(node);
+		node_show_entry(node);
 	list_init(&node->waiters);
 	list_init(&node->watchers);
 	list_init(&node->in_nodes);
@@ -186,7 +88,7 @@ void node_unbind(struct node *node)
 	node->n_bindings = 0;
 }
 
-static void discard_tree(struct nodes *nodes, struct tree *tree)
+void nodes_discard_tree(struct nodes *nodes, struct tree *tree)
 {
 	struct message *message = message_new(MESSAGE_DISCARD, 0);
 
@@ -194,11 +96,11 @@ static void discard_tree(struct nodes *nodes, struct tree *tree)
 	message_send(nodes->outbox, message);
 }
 
-static void node_free(struct nodes *nodes, struct node *node)
+void node_free(struct nodes *nodes, struct node *node)
 {
 	if (nodes->retired && !list_empty(&node->watchers))
 		nodes->retired(nodes->arg, node);
-	leave_key(nodes, node);
+	node_leave_key(nodes, node);
 	records_erase(&nodes->records, node->record);
 	table_remove(&nodes->by_id, &node->by_id);
 	list_remove(&node->in_nodes);
@@ -208,7 +110,7 @@ static void node_free(struct nodes *nodes, struct node *node)
 	list_remove(&node->in_variants);
 	node_unbind(node);
 	if (node->tree)
-		discard_tree(nodes, node->tree);
+		nodes_discard_tree(nodes, node->tree);
 	free(node->name);
 	free(node->text);
 	free(node);
@@ -227,7 +129,7 @@ void nodes_finish(struct nodes *nodes)
 	table_finish(&nodes->by_id);
 	table_finish(&nodes->by_key);
 	leases_finish(&nodes->leases);
-	discard_tree(nodes, nodes->tree);
+	nodes_discard_tree(nodes, nodes->tree);
 }
 
 /* Bytes. */
@@ -254,7 +156,7 @@ void node_bind_to(struct nodes *nodes, struct node *node, const struct lease *co
 	struct download bytes = {0};
 
 	node->kind = NODE_LEASED;
-	node->n_bindings = secrets_of(node->entry);
+	node->n_bindings = node_secrets_of(node->entry);
 	node->bindings = alloc_zeroed(node->n_bindings, sizeof(*node->bindings));
 	node->time_ms = 0;
 	for (size_t i = 0; i < node->n_bindings; i++) {
@@ -351,7 +253,7 @@ void node_bind(struct nodes *nodes, struct node *node, const struct lease *const
 	};
 	bool named = node->keyed && !nodes_find_key(nodes, &key);
 
-	leave_key(nodes, node);
+	node_leave_key(nodes, node);
 	node_bind_to(nodes, node, leases);
 	if (named)
 		node_enter_key(nodes, node, &key);
@@ -359,7 +261,7 @@ void node_bind(struct nodes *nodes, struct node *node, const struct lease *const
 
 void node_spend(struct nodes *nodes, struct node *node)
 {
-	leave_key(nodes, node);
+	node_leave_key(nodes, node);
 	node->kind = NODE_EMPTY;
 	node_write(nodes, node);
 }
@@ -418,7 +320,7 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 	if (key->kind == NODE_FOLDER)
 		node->ino = tree_ino(nodes_find(nodes, key->folder)->ino, key->name);
 	else
-		node->ino = file_ino(key->entry, key->ttl_ms, key->fresh);
+		node->ino = node_file_ino(key->entry, key->ttl_ms, key->fresh);
 	if (key->kind == NODE_STATIC) {
 		node->size = key->entry->size;
 		node->content = key->entry->content;
@@ -434,149 +336,6 @@ struct node *nodes_get(struct nodes *nodes, const struct node_key *key)
 	if (key->kind != NODE_PROBE)
 		node_write(nodes, node);
 	return node;
-}
-
-/* Ageing. */
-
-bool node_alive(const struct node *node, int64_t now_at)
-{
-	if (node->stale)
-		return false;
-	for (size_t i = 0; i < node->n_bindings; i++)
-		if (!binding_alive(&node->bindings[i], now_at))
-			return false;
-	return true;
-}
-
-void node_invalidate(struct nodes *nodes, const struct node *node)
-{
-	struct message *message = message_new(MESSAGE_INVALIDATE, 0);
-
-	message->node = node->id;
-	message->size = node->dead ? node->size : 0;
-	message_send(nodes->outbox, message);
-}
-
-void node_settle(struct nodes *nodes, struct node *node)
-{
-	if (node->opens > 0 || !list_empty(&node->waiters))
-		return;
-	if (node->stale && node->entry) {
-		node_invalidate(nodes, node);
-		node_unbind(node);
-		if (node->tree)
-			discard_tree(nodes, node->tree);
-		node->tree = NULL;
-		node->entry = NULL;
-	}
-	if (node->lookups == 0)
-		node_free(nodes, node);
-}
-
-void node_retire(struct nodes *nodes, struct node *node)
-{
-	leave_key(nodes, node);
-	node->stale = true;
-	records_set_stale(&nodes->records, node->record);
-	if (nodes->retired)
-		nodes->retired(nodes->arg, node);
-	node_settle(nodes, node);
-}
-
-static void lease_ended(void *arg, void *owner)
-{
-	struct node *node = owner;
-
-	node->dead = true;
-	node_retire(arg, node);
-}
-
-bool nodes_open(const struct nodes *nodes, const char *lease_id)
-{
-	return nodes_hold(nodes, lease_id, INT64_MAX);
-}
-
-bool nodes_hold(const struct nodes *nodes, const char *lease_id, int64_t now_at)
-{
-	const struct held *held = leases_find(&nodes->leases, lease_id);
-
-	if (!held)
-		return false;
-	list_each (at, &held->bindings) {
-		const struct node *node = container_of(at, struct binding, in_held)->owner;
-
-		if (node->opens > 0 && now_at - node->open_since_at >= NODE_HOLD_MS)
-			return true;
-	}
-	return false;
-}
-
-void nodes_of_lease(struct nodes *nodes, const char *lease_id,
-		    void (*each)(void *arg, struct node *node), void *arg)
-{
-	const struct held *held = leases_find(&nodes->leases, lease_id);
-
-	if (held)
-		list_each (at, &held->bindings)
-			each(arg, container_of(at, struct binding, in_held)->owner);
-}
-
-void nodes_end_lease(struct nodes *nodes, const char *lease_id)
-{
-	leases_end(&nodes->leases, lease_id, lease_ended, nodes);
-}
-
-/* Has the new entry the bytes that the node has shown? */
-static bool same_bytes(const struct node *node, const struct entry *entry)
-{
-	switch (node->kind) {
-	case NODE_FOLDER:
-		return true;
-	case NODE_STATIC:
-		return entry->secrets == 0 && entry->content == node->entry->content;
-	case NODE_UNLEASED:
-		return entry->secrets != 0 && entry->scopes == node->entry->scopes;
-	case NODE_LEASED: /* a whole config has static secrets in it, which may have changed */
-		return entry->secrets != 0 && entry->scopes == node->entry->scopes &&
-		       entry->kind != ENTRY_FORMAT;
-	case NODE_EMPTY:
-	case NODE_REPORT:
-	case NODE_PROBE:
-		return false;
-	}
-	return false;
-}
-
-void node_renew_listing(struct nodes *nodes, struct node *node)
-{
-	node->time_ms = tree_loaded_ms(nodes->tree);
-	node_invalidate(nodes, node);
-}
-
-void nodes_reload(struct nodes *nodes, struct tree *tree)
-{
-	struct tree *old = nodes->tree;
-
-	nodes->tree = tree;
-	list_each (at, &nodes->all) {
-		struct node *node = container_of(at, struct node, in_nodes);
-
-		if (!node->entry || node->tree || node->kind == NODE_PROBE)
-			continue;
-
-		const struct entry *entry = tree_counterpart(tree, node->entry);
-		if (entry && same_bytes(node, entry)) {
-			node->entry = entry;
-			show_entry(node);
-			if (node->kind == NODE_FOLDER)
-				node_renew_listing(nodes, node);
-			continue;
-		}
-		if (node->opens > 0 || !list_empty(&node->waiters))
-			node->tree = tree_ref(old);
-		node_retire(nodes, node);
-	}
-	discard_tree(nodes, old);
 }
 
 void node_stat(const struct node *node, struct stat *ret)

@@ -23,7 +23,7 @@
 #include "lease/error.h"
 #include "lease/ledger.h"
 
-#define SHARED_LAYOUT 2
+#define SHARED_LAYOUT 3
 
 /* What one read of /dev/fuse may bring. The kernel wants room for SHARED_WRITE_MAX, which INIT
  * tells it, though nothing is ever written: it is the longest READ, too. */

@@ -88,24 +88,11 @@ static void read_listen(struct catalog *ret, const struct cursor *object)
 	ret->api_listen = listen;
 }
 
-static const char *read_file_name(const struct cursor *object, const char *key, const char *example,
-				  bool private)
-{
-	struct cursor at;
-	const char *name = cursor_string(object, key, example, &at);
-
-	if (!name)
-		return NULL;
-	const char *path = reader_path(object->reader, name);
-	cursor_check_file(&at, path, private);
-	return path;
-}
-
 static void read_tls(struct catalog *ret, const struct cursor *object)
 {
 	ret->api_tls_certificate =
-		read_file_name(object, "tls_certificate", "\"/etc/dsec/api.pem\"", false);
-	ret->api_tls_key = read_file_name(object, "tls_key", "\"/etc/dsec/api.key\"", true);
+		cursor_file_name(object, "tls_certificate", "\"/etc/dsec/api.pem\"", false);
+	ret->api_tls_key = cursor_file_name(object, "tls_key", "\"/etc/dsec/api.key\"", true);
 	if (ret->api_tls_certificate)
 		cursor_need(object, "tls_key", "the certificate's private key, in a file");
 	if (ret->api_tls_key)

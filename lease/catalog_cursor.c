@@ -340,7 +340,8 @@ void cursor_need(const struct cursor *object, const char *key, const char *what)
 
 /* Files. */
 
-void cursor_check_file(const struct cursor *at, const char *path, bool private)
+/* Can it be read, with something in it? With `private`, by its owner alone? */
+static void check_file(const struct cursor *at, const char *path, bool private)
 {
 	const struct catalog_system *system = at->reader->system;
 	char *bytes;
@@ -362,4 +363,17 @@ void cursor_check_file(const struct cursor *at, const char *path, bool private)
 	free(bytes);
 	if (blank)
 		cursor_refuse(at, "the file is empty");
+}
+
+const char *cursor_file_name(const struct cursor *object, const char *key, const char *example,
+			     bool private)
+{
+	struct cursor at;
+	const char *name = cursor_string(object, key, example, &at);
+
+	if (!name)
+		return NULL;
+	const char *path = reader_path(at.reader, name);
+	check_file(&at, path, private);
+	return path;
 }

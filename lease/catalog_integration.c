@@ -40,19 +40,6 @@ static struct secret *read_secret(const struct cursor *object, const char *key)
 	return cursor_secret(&at, text, strlen(text));
 }
 
-static const char *read_file_name(const struct cursor *object, const char *key, const char *example,
-				  bool private)
-{
-	struct cursor at;
-	const char *name = cursor_string(object, key, example, &at);
-
-	if (!name)
-		return NULL;
-	const char *path = reader_path(at.reader, name);
-	cursor_check_file(&at, path, private);
-	return path;
-}
-
 static void read_static(struct credentials *ret, const struct cursor *object)
 {
 	static const char *const known[] = {"source",
@@ -81,8 +68,8 @@ static void read_static(struct credentials *ret, const struct cursor *object)
 				      "file that holds the secret access key (or "
 				      "\"secret_access_key\", the key itself)");
 	ret->secret_access_key = read_secret(object, "secret_access_key");
-	ret->secret_access_key_file = read_file_name(object, "secret_access_key_file",
-						     "\"/etc/dsec/aws-main.key\"", true);
+	ret->secret_access_key_file = cursor_file_name(object, "secret_access_key_file",
+						       "\"/etc/dsec/aws-main.key\"", true);
 	ret->session_token = read_secret(object, "session_token");
 }
 
@@ -102,9 +89,9 @@ static void read_profile(struct credentials *ret, const struct cursor *object)
 	cursor_known(object, known);
 	const char *profile = cursor_string(object, "profile", "\"default\"", &at);
 	ret->profile = profile ? reader_string(object->reader, profile) : "default";
-	ret->shared_credentials_file = read_file_name(object, "shared_credentials_file",
-						      "\"/etc/dsec/credentials\"", false);
-	ret->config_file = read_file_name(object, "config_file", "\"/etc/dsec/config\"", false);
+	ret->shared_credentials_file = cursor_file_name(object, "shared_credentials_file",
+							"\"/etc/dsec/credentials\"", false);
+	ret->config_file = cursor_file_name(object, "config_file", "\"/etc/dsec/config\"", false);
 }
 
 static void read_process(struct credentials *ret, const struct cursor *object)
@@ -238,7 +225,7 @@ void read_integration(struct integration *ret, const struct cursor *at)
 	read_type(at);
 	read_credentials(&ret->credentials, at);
 	read_endpoints(ret, at);
-	ret->ca_file = read_file_name(at, "ca_file", "\"/etc/ssl/ca.pem\"", false);
+	ret->ca_file = cursor_file_name(at, "ca_file", "\"/etc/ssl/ca.pem\"", false);
 	read_path(ret, at);
 	read_rate(ret, at);
 	cursor_bool(at, "verify", &ret->verify);

@@ -99,8 +99,10 @@ void cursor_need(const struct cursor *object, const char *key, const char *what)
 /* A secret of the store's with these bytes, or NULL, and then the reason was reported. */
 struct secret *cursor_secret(const struct cursor *at, const void *bytes, size_t n);
 
-/* Can the file be read, with something in it? With `private`, by its owner alone? */
-void cursor_check_file(const struct cursor *at, const char *path, bool private);
+/* A member that names a file which can be read and has something in it; with `private`, by its
+ * owner alone. Its path, or NULL where it is absent or no string. */
+const char *cursor_file_name(const struct cursor *object, const char *key, const char *example,
+			     bool private);
 
 /* The parts, each for one object of the file. */
 void read_integration(struct integration *ret, const struct cursor *at);

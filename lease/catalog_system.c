@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "lease/catalog.h"
+#include "lease/io.h"
 #include "lease/opener.h"
 #include "lease/owner.h"
 
@@ -37,44 +38,26 @@ static int open_file(const char *path, size_t max, bool private, size_t *ret_siz
 	return fd;
 }
 
-/* Up to `size` bytes: what a file grows by while it is read is left for the next time. */
-static int read_bytes(int fd, char *to, size_t size, size_t *ret_n)
-{
-	size_t n = 0;
-
-	while (n < size) {
-		ssize_t got = read(fd, to + n, size - n);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		n += (size_t)got;
-	}
-	*ret_n = n;
-	return 0;
-}
-
 static int read_file(const struct catalog_system *system, const char *path, size_t max,
 		     bool private, char **ret, size_t *ret_n)
 {
-	size_t size = 0, n = 0;
+	size_t size = 0;
 	int fd = open_file(path, max, private, &size);
 
 	if (fd < 0)
 		return fd;
 	char *bytes = malloc(size + 1);
-	int r = bytes ? read_bytes(fd, bytes, size, &n) : -ENOMEM;
+	/* What a file grows by while it is read is left for the next time. */
+	ssize_t n = bytes ? io_read(fd, bytes, size) : -ENOMEM;
 	close(fd);
-	if (r < 0) {
+	if (n < 0) {
 		secret_wipe(bytes, bytes ? size : 0);
 		free(bytes);
-		return r;
+		return (int)n;
 	}
 	bytes[n] = '\0';
 	*ret = bytes;
-	*ret_n = n;
+	*ret_n = (size_t)n;
 	return 0;
 }
 

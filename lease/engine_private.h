@@ -240,10 +240,10 @@ void slot_free(struct slot *slot);
 /* Keeps one lease ready in its slot. */
 struct warm_place {
 	struct slot *slot;
-	struct list link;  /* in the pool's */
-	struct timer look; /* when to see whether one has to be made */
-	unsigned failures; /* in a row */
-	int64_t retry_at;
+	struct list link;    /* in the pool's */
+	struct timer look;   /* when to see whether one has to be made */
+	unsigned failures;   /* in a row */
+	int64_t begin_at;    /* not before */
 	bool waits_for_room; /* among the secret's users */
 };
 

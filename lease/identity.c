@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lease/io.h"
 #include "lease/state_folder.h"
 
 #define MACHINE_ID_FILE "/etc/machine-id"
@@ -148,17 +149,10 @@ static int read_text(int folder, const char *name, char *to, size_t size)
 	int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return -errno;
-	size_t n = 0;
-	ssize_t got;
-	do {
-		got = read(fd, to + n, size - 1 - n);
-		if (got > 0)
-			n += (size_t)got;
-	} while ((got > 0 && n < size - 1) || (got < 0 && errno == EINTR));
-	int r = got < 0 ? -errno : 0;
+	ssize_t n = io_read(fd, to, size - 1);
 	close(fd);
-	to[n] = '\0';
-	return r;
+	to[n > 0 ? n : 0] = '\0';
+	return n < 0 ? (int)n : 0;
 }
 
 static int write_new_salt(int folder, const char *salt)

@@ -170,17 +170,26 @@ static int prepare(struct journal_db *db, const char *sql, sqlite3_stmt **ret,
 	return sqlite3_prepare_v2(db->db, sql, -1, ret, NULL) == SQLITE_OK ? 0 : failed(db, err);
 }
 
-/* The first column of the one row that the statement answers. */
+/* The statement at the one row that it answers. */
+static int query_row(struct journal_db *db, const char *sql, sqlite3_stmt **ret,
+		     struct dsec_error *err)
+{
+	int r = prepare(db, sql, ret, err);
+
+	if (r == 0 && sqlite3_step(*ret) != SQLITE_ROW)
+		r = failed(db, err);
+	return r;
+}
+
+/* The first column of that row. */
 static int query_number(struct journal_db *db, const char *sql, int64_t *ret,
 			struct dsec_error *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 
-	int r = prepare(db, sql, &stmt, err);
+	int r = query_row(db, sql, &stmt, err);
 	if (r < 0)
 		return r;
-	if (sqlite3_step(stmt) != SQLITE_ROW)
-		return failed(db, err);
 	*ret = sqlite3_column_int64(stmt, 0);
 	return 0;
 }
@@ -190,11 +199,9 @@ static int query_text(struct journal_db *db, const char *sql, char *to, size_t s
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 
-	int r = prepare(db, sql, &stmt, err);
+	int r = query_row(db, sql, &stmt, err);
 	if (r < 0)
 		return r;
-	if (sqlite3_step(stmt) != SQLITE_ROW)
-		return failed(db, err);
 	const char *text = (const char *)sqlite3_column_text(stmt, 0);
 	snprintf(to, size, "%s", text ? text : "");
 	return 0;

@@ -18,16 +18,10 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "lease/asan.h"
 #include "lease/secret_arena.h"
 
 /* With AddressSanitizer, whatever of the arena belongs to no live secret is poisoned. */
-#if defined(__SANITIZE_ADDRESS__)
-#define HAVE_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAVE_ASAN 1
-#endif
-#endif
 #ifdef HAVE_ASAN
 #include <sanitizer/asan_interface.h>
 #else
@@ -39,8 +33,10 @@
  * secrets share one of AddressSanitizer's granules. */
 #define UNIT_SIZE 16
 
-/* Of the digests; it lies behind the units, in a page of its own. */
-#define KEY_SIZE 32
+/* Of the digests: one for those with a context, one for those of bytes. They lie behind the units,
+ * in a page of their own. */
+#define KEY_SIZE  32
+#define KEYS_SIZE (2ul * KEY_SIZE)
 
 /* What statfs(2) says of memfd_secret's memory (SECRETMEM_MAGIC of the kernel). */
 #define SECRETMEM_TYPE 0x5345434d
@@ -59,8 +55,8 @@ struct secret {
 static struct {
 	const char *kind;
 	unsigned char *bytes;
-	unsigned char *key; /* KEY_SIZE */
-	size_t mapped;      /* bytes */
+	unsigned char *keys; /* KEYS_SIZE */
+	size_t mapped;       /* bytes */
 	size_t n_units;
 	unsigned char *units; /* UNIT_FREE or UNIT_TAKEN; touched in secret_new alone */
 	atomic_size_t used;
@@ -151,11 +147,11 @@ static int cannot_lock(size_t bytes, int error, struct dsec_error *err)
 			      bytes / 1024, strerror(error));
 }
 
-static bool has_key(void)
+static bool has_keys(void)
 {
-	static const unsigned char none[KEY_SIZE];
+	static const unsigned char none[KEYS_SIZE];
 
-	return memcmp(arena.key, none, KEY_SIZE) != 0;
+	return memcmp(arena.keys, none, KEYS_SIZE) != 0;
 }
 
 /* Takes over the mapping, which is unmapped on failure. `is_new`: nothing is in it. */
@@ -177,12 +173,12 @@ static int begin(void *at, size_t mapped, const char *kind, bool is_new, struct 
 	if (is_new)
 		secret_wipe(at, mapped);
 	arena.bytes = at;
-	arena.key = (unsigned char *)at + bytes;
+	arena.keys = (unsigned char *)at + bytes;
 	arena.mapped = mapped;
 	arena.units = units;
 	arena.n_units = bytes / UNIT_SIZE;
 	arena.kind = kind;
-	if (!has_key() && getrandom(arena.key, KEY_SIZE, 0) != KEY_SIZE)
+	if (!has_keys() && getrandom(arena.keys, KEYS_SIZE, 0) != KEYS_SIZE)
 		abort(); /* it cannot fail for so few bytes */
 	ASAN_POISON_MEMORY_REGION(at, bytes);
 	return 0;
@@ -303,7 +299,7 @@ void secret_arena_leave(void)
 	ASAN_UNPOISON_MEMORY_REGION(arena.bytes, arena.mapped);
 	munmap(arena.bytes, arena.mapped);
 	free(arena.units);
-	arena.bytes = arena.key = NULL;
+	arena.bytes = arena.keys = NULL;
 	arena.units = NULL;
 	arena.n_units = 0;
 	arena.kind = "none";
@@ -492,27 +488,35 @@ static void hmac(unsigned char to[EVP_MAX_MD_SIZE], const void *key, const void 
 }
 
 /* OpenSSL wipes what it has had of key and bytes. A SHA-256 is as long as a key. */
-static void digest(unsigned char to[SECRET_DIGEST_SIZE], const char *context, const void *bytes,
+static void digest(unsigned char to[SECRET_DIGEST_SIZE], const void *key, const void *bytes,
 		   size_t n)
 {
-	static const unsigned char no_arena[KEY_SIZE];
-	unsigned char key[EVP_MAX_MD_SIZE], whole[EVP_MAX_MD_SIZE];
+	unsigned char whole[EVP_MAX_MD_SIZE];
 
-	hmac(key, arena.key ? arena.key : no_arena, context, strlen(context));
 	hmac(whole, key, bytes, n);
 	memcpy(to, whole, SECRET_DIGEST_SIZE);
-	secret_wipe(key, sizeof(key));
+}
+
+static const unsigned char *keys(void)
+{
+	static const unsigned char no_arena[KEYS_SIZE];
+
+	return arena.keys ? arena.keys : no_arena;
 }
 
 void secret_digest(unsigned char to[SECRET_DIGEST_SIZE], const char *context,
 		   const struct secret *secret)
 {
-	digest(to, context, bytes_of(secret), secret->size);
+	unsigned char key[EVP_MAX_MD_SIZE];
+
+	hmac(key, keys(), context, strlen(context));
+	digest(to, key, bytes_of(secret), secret->size);
+	secret_wipe(key, sizeof(key));
 }
 
 void secret_digest_bytes(unsigned char to[SECRET_DIGEST_SIZE], const void *bytes, size_t n)
 {
-	digest(to, "", bytes ? bytes : "", n);
+	digest(to, keys() + KEY_SIZE, bytes ? bytes : "", n);
 }
 
 void secret_wipe(void *bytes, size_t n)

@@ -20,6 +20,7 @@
 #define WARM_BACKOFF_CAP_MS 300000 /* 5 minutes */
 #define WARM_DOUBLINGS      9      /* of WARM_BACKOFF_MS, beyond which its cap holds */
 #define WARM_PATIENCE_MS    1000   /* until a token, or what IAM lists, is asked for again */
+#define WARM_BEHIND_MS      10 /* until the next is begun when one is taken: its reader goes first */
 
 /* Of max_leases, in quarters, what others than the ready leases may have before none is made any
  * more: the users of daemons that died, each with its leases ready, must not keep out readers. */
@@ -94,8 +95,8 @@ static void fill(struct warm_place *place)
 	place->waits_for_room = !has_room(pool);
 	if (place->waits_for_room)
 		return;
-	if (now < place->retry_at)
-		look_at(place, place->retry_at);
+	if (now < place->begin_at)
+		look_at(place, place->begin_at);
 	else if (!reconcile_knows_all(pool->account))
 		look_at(place, now + WARM_PATIENCE_MS);
 	else if (!take_token(pool))
@@ -159,7 +160,7 @@ static void revoke_all_but(struct slot *slot, const struct lease *kept, const ch
 void warm_ready(struct warm_place *place, const struct lease *lease)
 {
 	place->failures = 0;
-	place->retry_at = 0;
+	place->begin_at = 0;
 	if (is_stock(place->slot))
 		revoke_all_but(place->slot, lease, "replaced: nobody asked for it");
 	look_at(place, replace_at(place));
@@ -175,8 +176,8 @@ void warm_failed(struct warm_place *place)
 	if (cap > WARM_BACKOFF_CAP_MS)
 		cap = WARM_BACKOFF_CAP_MS;
 	place->failures++;
-	place->retry_at = engine_now(engine) + cap / 2 + limiter_jitter(engine->env.clock, cap / 2);
-	look_at(place, place->retry_at);
+	place->begin_at = engine_now(engine) + cap / 2 + limiter_jitter(engine->env.clock, cap / 2);
+	look_at(place, place->begin_at);
 }
 
 /* Taking. */
@@ -218,8 +219,10 @@ const struct lease *warm_take(struct slot *slot)
 
 		struct principal *principal = ready_principal(from);
 
-		if (principal)
+		if (principal) {
+			from->place->begin_at = engine_now(pool->engine) + WARM_BEHIND_MS;
 			return hand_over(principal, slot);
+		}
 	}
 	return NULL;
 }

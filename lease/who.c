@@ -8,11 +8,10 @@
 #include <unistd.h>
 
 #include "lease/alloc.h"
+#include "lease/container.h"
 
 #define FILE_MAX       4096 /* of a file in /proc that is read; a cgroup's path ends before */
 #define STAT_STARTTIME 19   /* in /proc/PID/stat, counted from the state behind the name */
-
-#define CONTAINER_ID_MIN 12 /* hexadecimal digits; they have 64 */
 
 /* Up to the buffer's size, terminated; false when it is not to be had. */
 static bool read_file(int folder_fd, const char *name, char to[FILE_MAX])
@@ -96,47 +95,6 @@ static bool read_cgroup(int folder_fd, char to[WHO_TEXT_MAX])
 	return *to;
 }
 
-static size_t id_length(const char *text)
-{
-	size_t n = strspn(text, "0123456789abcdef");
-
-	return n >= CONTAINER_ID_MIN ? n : 0;
-}
-
-/* "docker-ID.scope" and its like; or the bare ID, whose parent says what it is of. */
-static bool name_container(char to[WHO_TEXT_MAX], const char *parent, const char *part)
-{
-	static const struct {
-		const char *prefix, *name;
-	} runtimes[] = {
-		{"docker-", "docker"},
-		{"libpod-", "podman"},
-		{"cri-containerd-", "containerd"},
-		{"nerdctl-", "containerd"},
-		{"crio-", "crio"},
-	};
-
-	for (size_t i = 0; i < sizeof(runtimes) / sizeof(runtimes[0]); i++) {
-		const char *prefix = runtimes[i].prefix;
-		const char *id = part + strlen(prefix);
-
-		if (strncmp(part, prefix, strlen(prefix)) == 0 && id_length(id)) {
-			snprintf(to, WHO_TEXT_MAX, "%s:%.*s", runtimes[i].name, (int)id_length(id),
-				 id);
-			return true;
-		}
-	}
-	if (!id_length(part) || part[id_length(part)] != '\0')
-		return false;
-	if (strcmp(parent, "docker") == 0)
-		snprintf(to, WHO_TEXT_MAX, "docker:%s", part);
-	else if (strncmp(parent, "pod", 3) == 0 || strncmp(parent, "kubepods", 8) == 0)
-		snprintf(to, WHO_TEXT_MAX, "containerd:%s", part);
-	else
-		return false;
-	return true;
-}
-
 static bool ends_with(const char *text, const char *end)
 {
 	size_t n = strlen(text), m = strlen(end);
@@ -153,7 +111,7 @@ bool who_container(char to[WHO_TEXT_MAX], const char *cgroup)
 
 	snprintf(path, sizeof(path), "%s", cgroup);
 	while ((part = strsep(&next, "/"))) {
-		if (name_container(to, parent, part))
+		if (container_name(to, WHO_TEXT_MAX, parent, part))
 			return true;
 		if (ends_with(part, ".service") || ends_with(part, ".scope"))
 			unit = part;

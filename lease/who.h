@@ -26,8 +26,8 @@ struct who {
 	char command[16];   /* what the kernel calls it: the beginning of its program's name */
 	char *executable;   /* NULL, like the next two: unknown, or not for us to see */
 	char *cgroup;       /* from the root that this process sees */
-	char *container;    /* "docker:ID", "podman:ID", "containerd:ID", "crio:ID", or a unit of
-			       systemd; as the cgroup's name says */
+	char *container;    /* as container.h names it, or a unit of systemd; as the cgroup's name
+			       says */
 };
 
 /* The folder of a process or thread in /proc: it stays that of this one, and leads nowhere once it

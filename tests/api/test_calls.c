@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "lease/alloc.h"
+#include "lease/lease_private.h"
 #include "tests/api/double.h"
 
 #define CONFIG   "project=app&config=dev"
@@ -668,7 +669,10 @@ static void tell_lease(struct scene *scene, enum lease_event event, const char *
 	};
 
 	snprintf(lease.id, sizeof(lease.id), "%s", id);
-	api_lease(scene->api, event, &lease);
+
+	struct lease *made = lease_new(&lease);
+	api_lease(scene->api, event, made);
+	lease_unref(made);
 	scene_run(scene);
 }
 

@@ -8,10 +8,11 @@ from botocore.config import Config
 
 import stage
 from daemon import DESCRIBE, until
-from stage import KEY, dynamic, load, metric, milliseconds, percentile
+from stage import KEY, dynamic, load, metric, milliseconds, one_processor, percentile
 from table import Row
 
 RTT = 50
+RATE = 10000  # as much as none
 
 
 def with_boto3(iam, n):
@@ -68,16 +69,21 @@ def leases(quick):
 
 
 def warm(quick):
+    """The name is known, or is new to the kernel and costs one round trip more."""
     n = 5 if quick else 100
     for scope in ("shared", "user"):
-        configs = {f"c{i}": {"dynamic_secrets": {"AWS_USER": dynamic(scope=scope, warm=1)}}
-                   for i in range(n)}
-        with stage.local_iam() as iam, stage.dsec(iam, configs) as dsec:
-            until("all are ready", lambda: metric(dsec, "dsec_leases_ready") == n)
-            files = [dsec.path(f"app/c{i}/{KEY}") for i in range(n)]
-            for file in files:
-                file.parent.stat()
-            first = percentile([line[0] for line in load("once", *files)], 0.1)
-            again = percentile([line[0] for line in load("once", *files)], 0.1)
-            yield Row(f"first read, warm: 1, scope {scope}", f"{first:.1f} µs",
-                      f"cached {again:.1f} µs", first / again, "at most", 2)
+        configs = {f"c{i}": {"dynamic_secrets": {"AWS_USER": dynamic(scope=scope, warm=1, max_rate="1/m")}}
+                   for i in range(2 * n)}
+        # A lease that was taken is not replaced before all are read: there is no token for it.
+        with stage.local_iam() as iam, stage.dsec(iam, configs, {"rate": RATE}) as dsec:
+            until("all are ready", lambda: metric(dsec, "dsec_leases_ready") == 2 * n)
+            files = [dsec.path(f"app/c{i}/{KEY}") for i in range(2 * n)]
+            for i, file in enumerate(files):
+                (file if i < n else file.parent).stat()
+            with one_processor(dsec.worker()):
+                first, again = ([line[0] for line in load("once", *files)] for _ in range(2))
+            again = percentile(again, 0.25)
+            for name, lines in (("name known", first[:n]), ("name new", first[n:])):
+                a = percentile(lines, 0.25)
+                yield Row(f"first read, warm: 1, scope {scope}, {name}", f"{a:.1f} µs",
+                          f"cached {again:.1f} µs", a / again, "at most", 2)

@@ -138,7 +138,7 @@ def mount(quick):
 
             def floor_until_ls():
                 with stage.floor() as floor:
-                    subprocess.run(["ls", str(floor / "app")], check=True,
+                    subprocess.run(["ls", str(floor.path("app"))], check=True,
                                    stdout=subprocess.DEVNULL)
                     nonlocal_time.append(time.monotonic() - begin)
 

@@ -6,7 +6,7 @@ import threading
 
 import stage
 from daemon import until
-from stage import KEY, dynamic, load, percentile, side_by_side
+from stage import KEY, dynamic, load, one_processor, percentile, side_by_side
 from table import Row
 
 CONFIGS = 1000
@@ -24,22 +24,24 @@ def cached_reads(quick):
     configs = {"shared": {"dynamic_secrets": {"AWS_USER": dynamic()}},
                "own": {"dynamic_secrets": {"AWS_USER": dynamic(scope="user")}}}
     with stage.local_iam() as iam, stage.dsec(iam, configs) as dsec, stage.floor() as floor:
-        floor_file = floor / "app" / "dev" / "FILE"
+        least = floor.path("app/dev/FILE")
         shared, own = (dsec.path(f"app/{name}/{KEY}") for name in ("shared", "own"))
-        load("once", shared, own, floor_file)
-        a, b, ratio = side_by_side(load("read", turns, rounds, shared, floor_file))
-        yield Row("cached read, one reader", f"{a:.1f} µs", f"floor {b:.1f} µs", ratio,
-                  "at most", 1.15)
+        load("once", shared, own, least)
+        with one_processor(dsec.worker(), floor.pid):
+            a, b, ratio = side_by_side(load("read", turns, rounds, shared, least))
+            yield Row("cached read, one reader", f"{a:.1f} µs", f"floor {b:.1f} µs", ratio,
+                      "at most", 1.15)
+            a, b, ratio = side_by_side(load("read", turns, rounds, own, least))
+            yield Row("cached read, a lease a holder (user)", f"{a:.1f} µs", f"floor {b:.1f} µs",
+                      ratio, "at most", 2.5)
         a, b, ratio = side_by_side(load("crowd", 3 if quick else 21, 100 if quick else 300, READERS,
-                                        shared, floor_file), 0.95)
-        yield Row("cached reads a second, 8 readers", f"{a:,.0f}", f"floor {b:,.0f}", ratio,
-                  "at least", 0.85)
-        a, b, ratio = side_by_side(load("read", turns, rounds, own, floor_file))
-        yield Row("cached read, a lease a holder (user)", f"{a:.1f} µs", f"floor {b:.1f} µs",
-                  ratio, "at most", 2.5)
+                                        shared, least), 0.95)
+        yield Row("cached reads a second, 8 readers, two processors", f"{a:,.0f}",
+                  f"floor {b:,.0f}", ratio, "at least", 0.85)
     with stage.local_iam() as iam, stage.dsec(iam, configs) as dsec, \
-            stage.floor(stage.tree_of(dsec.mountpoint)) as floor:
-        shared, least = dsec.path("app/shared"), floor / "app" / "shared"
+            stage.floor(stage.tree_of(dsec.mountpoint)) as floor, \
+            one_processor(dsec.worker(), floor.pid):
+        shared, least = dsec.path("app/shared"), floor.path("app/shared")
         pair = shared / KEY, least / KEY
         a, b, ratio = side_by_side(load("stat", turns, rounds, *pair))
         yield Row("stat of an unleased key", f"{a:.1f} µs", f"floor {b:.1f} µs", ratio,
@@ -64,13 +66,14 @@ def find(quick):
         shape = stage.tree_of(dsec.path("app/one"))
     for _ in range(turns):
         # What the kernel knows of a new mount is nothing.
-        with stage.local_iam() as iam, stage.dsec(iam, configs) as dsec:
-            with stage.floor({"app": dict.fromkeys(configs, shape)}) as floor:
-                pair = dsec.mountpoint / "app", floor / "app"
-                cold.append([stage.milliseconds(found(path)) for path in pair])
-                warm.append([stage.milliseconds(found(path)) for path in pair])
-                looked.append([stage.milliseconds(found(path, "-type", "f", "-size", "+1000"))
-                               for path in pair])
+        with stage.local_iam() as iam, stage.dsec(iam, configs) as dsec, \
+                stage.floor({"app": dict.fromkeys(configs, shape)}) as floor, \
+                one_processor(dsec.worker(), floor.pid):
+            pair = dsec.path("app"), floor.path("app")
+            cold.append([stage.milliseconds(found(path)) for path in pair])
+            warm.append([stage.milliseconds(found(path)) for path in pair])
+            looked.append([stage.milliseconds(found(path, "-type", "f", "-size", "+1000"))
+                           for path in pair])
     for name, lines, goal in ((f"find over {n:,} configs, first", cold, 1.2),
                               (f"find over {n:,} configs, again", warm, 1.2),
                               (f"find -size over {n:,} configs, each file looked at", looked,

@@ -96,6 +96,14 @@ def lines_of(tree):
     return "".join(ret)
 
 
+class Floor:
+    def __init__(self, folder, pid):
+        self.folder, self.pid = pathlib.Path(folder), pid
+
+    def path(self, name):
+        return self.folder / name
+
+
 @contextlib.contextmanager
 def floor(tree=FILE):
     with tempfile.TemporaryDirectory(prefix="dsec-floor-") as folder, \
@@ -105,7 +113,7 @@ def floor(tree=FILE):
         process = subprocess.Popen([FLOOR, folder], stdin=lines, stdout=subprocess.PIPE)
         try:
             process.stdout.readline()
-            yield pathlib.Path(folder)
+            yield Floor(folder, process.pid)
         finally:
             subprocess.run(["umount", "-l", folder], check=False)
             process.wait()
@@ -170,6 +178,25 @@ class Api(http.client.HTTPConnection):
         said = answer.read()
         if answer.status != 200:
             raise RuntimeError(said)
+
+
+@contextlib.contextmanager
+def one_processor(*pids):
+    """Servers and readers share one meanwhile. Left alone, the scheduler keeps two that wake each
+    other together or apart as it happens, and to wake an idle processor, of a virtual machine above
+    all, takes several times as long as all that is measured here."""
+    before = os.sched_getaffinity(0)
+    tasks = [0, *(task for pid in pids for task in threads(pid))]
+
+    def allow(processors):
+        for task in tasks:
+            os.sched_setaffinity(task, processors)
+
+    allow({min(before)})
+    try:
+        yield
+    finally:
+        allow(before)
 
 
 def metric(daemon, name):

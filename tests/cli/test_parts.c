@@ -197,11 +197,11 @@ static void second_daemon_on_a_state_folder_is_told_the_first(void **state)
 }
 
 /* A keeper was killed, and its worker, which has the lock too, is not gone yet. */
-static void lock_of_a_dead_daemon_that_is_still_held_is_waited_for(void **state)
+static void lock_of_a_dead_daemon_is_waited_for(const struct folder *folder, bool reaped)
 {
-	const struct folder *folder = *state;
 	char found[PATH_MAX];
 	struct dsec_error err;
+	siginfo_t ended;
 	int second;
 
 	pid_t keeper = fork();
@@ -212,9 +212,21 @@ static void lock_of_a_dead_daemon_that_is_still_held_is_waited_for(void **state)
 		usleep(200000); /* the worker */
 		_exit(0);
 	}
-	assert_int_equal(waitpid(keeper, NULL, 0), keeper);
+	assert_int_equal(waitid(P_PID, (id_t)keeper, &ended, WEXITED | (reaped ? 0 : WNOWAIT)), 0);
 	assert_int_equal(state_lock(found, &second, folder->state, &err), 0);
 	close(second);
+	if (!reaped)
+		assert_int_equal(waitpid(keeper, NULL, 0), keeper);
+}
+
+static void lock_of_a_dead_daemon_that_is_still_held_is_waited_for(void **state)
+{
+	lock_of_a_dead_daemon_is_waited_for(*state, true);
+}
+
+static void dead_daemon_that_nobody_has_reaped_is_no_second_one(void **state)
+{
+	lock_of_a_dead_daemon_is_waited_for(*state, false);
 }
 
 static void daemon_is_the_same_after_a_restart(void **state)
@@ -258,6 +270,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			lock_of_a_dead_daemon_that_is_still_held_is_waited_for, make_folder,
 			remove_folder),
+		cmocka_unit_test_setup_teardown(dead_daemon_that_nobody_has_reaped_is_no_second_one,
+						make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(daemon_is_the_same_after_a_restart, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(state_folder_that_others_can_write_to_is_refused,

@@ -10,7 +10,6 @@
 
 #include "lease/alloc.h"
 
-#define HOUR_MS    INT64_C(3600000)
 #define ARENA_SIZE (1u << 20)
 #define EVENTS_MAX 10000000 /* an engine that never rests is a bug, not a long test */
 #define INTEGRATION                                                                                \
@@ -197,6 +196,18 @@ struct fixture *fixture_free(struct fixture *fixture)
 	world_finish(&fixture->world);
 	free(fixture);
 	return NULL;
+}
+
+int fixture_setup(void **state)
+{
+	*state = fixture_new(fixture_plain);
+	return 0;
+}
+
+int fixture_teardown(void **state)
+{
+	fixture_free(*state);
+	return 0;
 }
 
 void fixture_crash(struct fixture *fixture)

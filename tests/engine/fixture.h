@@ -9,6 +9,10 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/world.h"
 
+#define SECOND_MS INT64_C(1000)
+#define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS   (60 * MINUTE_MS)
+
 #define FIXTURE_DAEMON "0123456789abcdef"
 #define FIXTURE_PATH   "/doppler/" FIXTURE_DAEMON "/"
 
@@ -47,6 +51,10 @@ struct fixture {
 struct fixture *fixture_new(const char *json);
 struct fixture *fixture_free(struct fixture *fixture);
 struct catalog *fixture_catalog(const char *json);
+
+/* cmocka's: the state is a fixture on fixture_plain. */
+int fixture_setup(void **state);
+int fixture_teardown(void **state); /* of any fixture */
 
 /* The daemon dies and another one starts on what is durable. */
 void fixture_crash(struct fixture *fixture);

@@ -8,10 +8,6 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-#define HOUR_MS   (60 * MINUTE_MS)
-
 #define INTEGRATIONS                                                                               \
 	"\"integrations\": {\"aws\": {\"type\": \"aws-iam\", \"credentials\": {\"source\": "       \
 	"\"static\", \"access_key_id\": \"AKIA0000000000000000\", \"secret_access_key\": \"x\"}}}"
@@ -31,12 +27,6 @@ static const char limits[] =
 static int setup(void **state)
 {
 	*state = fixture_new(limits);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	fixture_free(*state);
 	return 0;
 }
 
@@ -224,7 +214,7 @@ static void aws_quota_is_not_our_limit_but_the_same_errno(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(users_are_never_more_than_max_leases),
 		TEST(readers_over_max_rate_wait_for_the_next_token_or_their_deadline),

@@ -8,22 +8,6 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-#define HOUR_MS   (60 * MINUTE_MS)
-
-static int setup(void **state)
-{
-	*state = fixture_new(fixture_plain);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	fixture_free(*state);
-	return 0;
-}
-
 static void reload(struct fixture *fixture, const char *json)
 {
 	struct catalog *catalog = fixture_catalog(json);
@@ -350,7 +334,7 @@ static void suspended_machine_wakes_to_expired_leases(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(renewal_moves_journal_policy_and_lease_but_not_the_path),
 		TEST(renewal_ends_at_max_ttl),

@@ -8,22 +8,6 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-#define HOUR_MS   (60 * MINUTE_MS)
-
-static int setup(void **state)
-{
-	*state = fixture_new(fixture_plain);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	fixture_free(*state);
-	return 0;
-}
-
 static void lease_comes_with_user_policy_and_key(void **state)
 {
 	struct fixture *fixture = *state;
@@ -400,7 +384,7 @@ static void local_clock_that_is_behind_makes_no_dead_lease(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(lease_comes_with_user_policy_and_key),
 		TEST(user_is_made_only_when_the_intent_is_durable),

@@ -8,9 +8,6 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-
 #define INTEGRATIONS                                                                               \
 	"\"integrations\": {\"aws\": {\"type\": \"aws-iam\", \"credentials\": {\"source\": "       \
 	"\"static\", \"access_key_id\": \"AKIA0000000000000000\", \"secret_access_key\": \"x\"}}}"
@@ -28,12 +25,6 @@ static const char configuration[] =
 static int setup(void **state)
 {
 	*state = fixture_new(configuration);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	fixture_free(*state);
 	return 0;
 }
 
@@ -191,7 +182,7 @@ static void ten_thousand_short_lives_are_never_more_than_max_leases(void **state
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(an_exclusive_lease_is_given_to_nobody_else),
 		TEST(a_holders_end_ends_its_leases_and_no_others),

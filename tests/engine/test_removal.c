@@ -9,22 +9,6 @@
 #include "lease/alloc.h"
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-#define HOUR_MS   (60 * MINUTE_MS)
-
-static int setup(void **state)
-{
-	*state = fixture_new(fixture_plain);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	fixture_free(*state);
-	return 0;
-}
-
 static void key_and_policy_go_at_the_ttl_then_the_user(void **state)
 {
 	struct fixture *fixture = *state;
@@ -317,7 +301,7 @@ static void nobody_is_leased_to_after_the_end_has_begun(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_line_that_a_slow_disk_still_holds_is_not_nothing_left),
 		TEST(key_and_policy_go_at_the_ttl_then_the_user),

@@ -9,20 +9,6 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS INT64_C(1000)
-
-static int setup(void **state)
-{
-	*state = fixture_new(fixture_plain);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	fixture_free(*state);
-	return 0;
-}
-
 static char *status(struct fixture *fixture)
 {
 	char *text = engine_status_text(fixture->engine, "a", "dev");
@@ -148,7 +134,7 @@ static void metrics_are_what_prometheus_reads(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(status_names_lease_user_and_end),
 		TEST(status_explains_a_failure_until_it_is_mended),

@@ -10,21 +10,6 @@
 #include "lease/identity.h"
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-
-static int setup(void **state)
-{
-	*state = fixture_new(fixture_plain);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	fixture_free(*state);
-	return 0;
-}
-
 static void live_lease_is_adopted_until_its_ttl(void **state)
 {
 	struct fixture *fixture = *state;
@@ -373,7 +358,7 @@ static void record_of_an_unknown_integration_is_kept_and_told(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(live_lease_is_adopted_until_its_ttl),
 		TEST(adopted_lease_is_not_handed_out_and_counts),

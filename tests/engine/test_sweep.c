@@ -10,9 +10,6 @@
 #include "lease/sweep.h"
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-
 struct swept {
 	struct fixture *fixture;
 	struct catalog *catalog;

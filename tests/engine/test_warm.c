@@ -8,10 +8,6 @@
 
 #include "tests/engine/fixture.h"
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-#define HOUR_MS   (60 * MINUTE_MS)
-
 #define VALIDITY_MS (15 * MINUTE_MS) /* of the default TTL, 30 minutes */
 
 /* One secret, with these further members. */
