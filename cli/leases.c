@@ -12,6 +12,7 @@
 #include "cli/lease_table.h"
 #include "cli/log.h"
 #include "cli/paths.h"
+#include "cli/printable.h"
 #include "cli/recorded.h"
 #include "cli/style.h"
 #include "lease/alloc.h"
@@ -70,6 +71,7 @@ static void print_leases(const char *text, const struct options *options)
 		return;
 	}
 	json_t *root = json_loads(text, 0, NULL);
+	printable_json(root);
 	const json_t *leases = json_object_get(root, "leases");
 	if (json_array_size(leases) == 0)
 		puts("no leases: nothing is leased, and no user of this daemon is left");

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/log.h"
 #include "cli/names.h"
+#include "cli/printable.h"
 #include "lease/alloc.h"
 #include "lease/duration.h"
 #include "lease/secret.h"
@@ -119,6 +120,7 @@ static int run_list(const struct options *options)
 		return STATUS_FINE;
 	}
 	json_t *root = json_loads(text, 0, NULL);
+	printable_json(root);
 	const json_t *tokens = json_object_get(root, "tokens");
 	if (json_array_size(tokens) == 0)
 		puts("no tokens: 'dsec tokens create' makes one");

@@ -236,8 +236,11 @@ bool cgroup_believed(const struct cgroup_mounts *mounts, const struct cgroup *cg
 		return false;
 	for (;;) {
 		struct stat of;
+		char *slash = strrchr(folder, '/');
 
-		*strrchr(folder, '/') = '\0';
+		if (!slash)
+			return false;
+		*slash = '\0';
 		if (stat(folder, &of) < 0 || of.st_uid != 0)
 			return false;
 		if (strlen(folder) <= strlen(mount->folder))

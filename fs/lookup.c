@@ -202,8 +202,12 @@ void files_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups)
 
 void files_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
-	for (size_t i = 0; i < count; i++)
-		forget(files_of(req), forgets[i].ino, forgets[i].nlookup);
+	struct files *files = files_of(req);
+	const char *end = (const char *)files->request + files->request_n;
+
+	/* libfuse believes the count. */
+	for (size_t i = 0; i < count && (const char *)(forgets + i + 1) <= end; i++)
+		forget(files, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 

@@ -3,6 +3,10 @@
  *
  * What it had kept lies in slots, what it was at lies where it was read. Both may be answered by
  * now, if it died between an answer and its note of it: the kernel refuses the second answer.
+ *
+ * The kernel's requests are whole, which libfuse relies on; what a process that has gone astray has
+ * left need not be. So zeroes follow it, more than any request has besides names: what is missing
+ * is 0, and names end.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +14,8 @@
 #include "fs/fs_private.h"
 #include "fs/request.h"
 #include "lease/alloc.h"
+
+#define ZEROES 512
 
 void files_process(struct files *files, const void *bytes, size_t n)
 {
@@ -41,8 +47,8 @@ static void try_again(struct files *files, _Atomic(uint32_t) *tries, const void 
 static void replay_slot(struct files *files, int slot)
 {
 	struct shared_kept *kept = &files->shared->kept[slot];
-	unsigned char bytes[SHARED_KEPT_BYTES];
-	size_t n = kept->n <= sizeof(bytes) ? kept->n : 0;
+	unsigned char bytes[SHARED_KEPT_BYTES + ZEROES] = {0};
+	size_t n = kept->n <= SHARED_KEPT_BYTES ? kept->n : 0;
 
 	memcpy(bytes, kept->bytes, n);
 	if (request_size(bytes, n) > 0) {
@@ -98,7 +104,7 @@ static void replay_current(struct files *files, const struct arrival *kept, size
 		if (kept[i].unique == unique)
 			n = 0;
 	if (n > 0 && !request_is_init(shared->current, n)) {
-		_cleanup_free_ unsigned char *bytes = alloc_zeroed(n, 1);
+		_cleanup_free_ unsigned char *bytes = alloc_zeroed(n + ZEROES, 1);
 
 		memcpy(bytes, shared->current, n);
 		if (request_is_forget(bytes, n))

@@ -188,6 +188,13 @@ static void restore(void *arg, const struct record_found *found)
 	const struct restoring *restoring = arg;
 	struct nodes *nodes = restoring->nodes;
 	const struct record *record = &found->record;
+
+	/* Not one of ours: an id that no node has leads nowhere. */
+	if (record->kind >= NODE_PROBE || nodes_find(nodes, found->node)) {
+		records_erase(&nodes->records, found->at);
+		return;
+	}
+
 	const struct entry *entry = find_entry(&restoring->index, record);
 	struct node *node = node_new(nodes, found->node, (enum node_kind)record->kind, entry);
 
@@ -202,7 +209,8 @@ static void restore(void *arg, const struct record_found *found)
 	node->fresh = record->fresh;
 	node->opener = record->opener;
 	node->name = record->name_n > 0 ? alloc_copy(found->name) : NULL;
-	node->text = record->text_n > 0 ? alloc_copy(found->text) : NULL;
+	if (record->text_n > 0 && strlen(found->text) == record->size)
+		node->text = alloc_copy(found->text); /* its readers go by the size */
 	if (entry && !found->stale && same(nodes, node, found)) {
 		node->size = record->size;
 		node->time_ms = record->time_ms;

@@ -99,7 +99,7 @@ bool identity_path_is_of(const char *path, const char *daemon_id)
 	char prefix[IAM_PATH_MAX], id[DAEMON_ID_MAX];
 	int64_t end_ms;
 
-	if (n < tail || n >= sizeof(prefix))
+	if (n < tail || n >= sizeof(prefix) || path[n - tail] != '/')
 		return false;
 	snprintf(prefix, sizeof(prefix), "%.*s", (int)(n - tail + 1), path);
 	return identity_parse_path(path, prefix, id, &end_ms) && strcmp(id, daemon_id) == 0;

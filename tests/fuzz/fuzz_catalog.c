@@ -1,4 +1,8 @@
-/* fuzz_catalog.c: any text as a configuration. What loads must keep catalog.h's promises. */
+/*
+ * fuzz_catalog.c: any text as a configuration. What loads must keep catalog.h's promises.
+ *
+ * One that ends with a newline is its owner's alone.
+ */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -7,9 +11,11 @@
 
 #include "lease/catalog.h"
 #include "lease/download.h"
+#include "lease/json_text.h"
 #include "lease/policy.h"
 
-#define ARENA_SIZE (1ul * 1024 * 1024)
+#define ARENA_SIZE (32ul * 1024) /* less than a static secret may have */
+#define FILE_NAME  "/f/dsec.json"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,6 +27,21 @@ static void check(bool holds)
 		abort();
 }
 
+/* The configuration. */
+static const uint8_t *input;
+static size_t input_size;
+
+static int read_input(bool private, char **ret, size_t *ret_n)
+{
+	if (private && (input_size == 0 || input[input_size - 1] != '\n'))
+		return -EPERM;
+	*ret = malloc(input_size + 1);
+	check(*ret);
+	memcpy(*ret, input, input_size);
+	*ret_n = input_size;
+	return 0;
+}
+
 /* A file's text is what its name says behind the folder; some names are errors. */
 static int read_file(const struct catalog_system *system, const char *path, size_t max,
 		     bool private, char **ret, size_t *ret_n)
@@ -29,12 +50,14 @@ static int read_file(const struct catalog_system *system, const char *path, size
 	static const int errors[] = {0, -ENOENT, -EACCES, -EFBIG, -EISDIR};
 	size_t n = strlen(text);
 
+	if (strcmp(path, FILE_NAME) == 0)
+		return read_input(private, ret, ret_n);
 	if (private && n % 7 == 0)
 		return -EPERM;
 	if (n % 11 < sizeof(errors) / sizeof(errors[0]) && errors[n % 11])
 		return errors[n % 11];
-	*ret = strdup(text);
-	*ret_n = n;
+	*ret = strdup(strcmp(text, "blank") == 0 ? " \t\r\n" : text);
+	*ret_n = *ret ? strlen(*ret) : 0;
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -63,6 +86,8 @@ static void check_dynamic(const struct dynamic_secret *secret)
 	check(secret->min_validity_ms >= 0 && secret->min_validity_ms < secret->ttl_ms);
 	check(secret->max_leases > 0 && secret->max_rate > 0 && secret->max_rate_per_ms > 0);
 	check(*secret->policy || secret->n_policy_arns > 0);
+	check(catalog_min_validity(secret, secret->ttl_ms) <= secret->min_validity_ms);
+	check(catalog_min_validity(secret, CATALOG_TTL_MIN_MS) <= CATALOG_TTL_MIN_MS / 2);
 	free(whole);
 }
 
@@ -76,6 +101,7 @@ static void check_config(const struct catalog *catalog, const struct project *pr
 	check(catalog_name_valid(config->name) && catalog_name_valid(config->environment));
 	check(config->access.mode != 0 && !(config->access.mode & ~(mode_t)0444));
 	for (size_t i = 0; i < config->n_dynamics; i++) {
+		check(!config_dynamic(config, ".", &index));
 		check(config_dynamic(config, config->dynamics[i].name, &index) && index == i);
 		check_dynamic(&config->dynamics[i]);
 	}
@@ -87,6 +113,10 @@ static void check_config(const struct catalog *catalog, const struct project *pr
 
 static void check_catalog(const struct catalog *catalog)
 {
+	const char *socket = catalog_api_socket(catalog);
+	bool hides = false;
+
+	check(!socket || *socket == '/');
 	for (size_t i = 0; i < catalog->n_integrations; i++) {
 		const struct integration *integration = &catalog->integrations[i];
 		check(catalog_integration(catalog, integration->name) == integration);
@@ -95,9 +125,26 @@ static void check_catalog(const struct catalog *catalog)
 	}
 	for (size_t i = 0; i < catalog->n_projects; i++) {
 		const struct project *project = &catalog->projects[i];
-		for (size_t j = 0; j < project->n_configs; j++)
+		check(!catalog_config(catalog, project->name, "."));
+		for (size_t j = 0; j < project->n_configs; j++) {
 			check_config(catalog, project, &project->configs[j]);
+			hides = hides || project->configs[j].access.hide;
+		}
 	}
+	check(catalog_hides(catalog) == hides && !catalog_config(catalog, ".", "."));
+}
+
+/* What is no JSON has places all the same. */
+static void locate(const char *text, size_t n)
+{
+	static const struct json_step steps[] = {
+		{.key = "projects"}, {.key = "app"}, {.index = 2}, {.key = "d\"ev"}};
+
+	for (size_t i = 0; i <= sizeof(steps) / sizeof(steps[0]); i++) {
+		size_t offset = json_locate(text, n, steps, i);
+		check(offset <= n && json_line(text, n, offset) <= json_line(text, n, n));
+	}
+	check(json_line(text, n, SIZE_MAX) == json_line(text, n, n));
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -111,10 +158,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct catalog_system system = {
 		.read_file = read_file, .user = find_user, .group = find_group};
 	static struct catalog_problems problems;
-	bool private = size > 0 && data[size - 1] == '\n', refused = false;
 	struct catalog *catalog = NULL;
-	int r = catalog_parse(&catalog, (const char *)data, size, "/f/dsec.json", private, &system,
-			      &problems);
+	bool refused = false;
+
+	input = data;
+	input_size = size;
+	int r = catalog_load(&catalog, FILE_NAME, &system, &problems);
 
 	for (size_t i = 0; i < problems.n; i++) {
 		char text[1024];
@@ -125,6 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check((r < 0) == refused);
 	if (r == 0)
 		check_catalog(catalog);
+	locate((const char *)data, size);
 	catalog_unref(catalog);
 	check(secret_arena_used() == 0);
 	return 0;

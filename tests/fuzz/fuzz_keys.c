@@ -122,6 +122,26 @@ static void profile(char *text)
 	free(command);
 }
 
+/* The file of a secret access key. */
+static void key_file(const char *text, size_t n)
+{
+	struct credentials from = {
+		.source = CREDENTIALS_STATIC,
+		.access_key_id = (char *)"AKIAIOSFODNN7EXAMPLE",
+		.secret_access_key_file = paths[0],
+	};
+	struct keys *keys;
+	struct dsec_error err = {0};
+
+	check(ftruncate(files[0], 0) == 0 && pwrite(files[0], text, n, 0) == (ssize_t)n);
+	if (keys_from_static(&keys, &from, &err) == 0) {
+		check(keys_appear_in(keys, text) && !keys_appear_in(keys, ""));
+		check_keys(keys);
+	} else {
+		check_error(&err, text);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* Not by strndup(): the sanitizer wants a string there that ends. */
@@ -137,6 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else
 		check_error(&err, text);
 	words(text);
+	key_file(text, size);
 	profile(text);
 	free(text);
 	check(secret_arena_used() == 0);

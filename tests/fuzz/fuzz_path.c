@@ -1,5 +1,6 @@
 /*
- * Whatever is asked for as a name: a folder of the tree, a user's path in IAM, a duration, a time.
+ * Whatever is asked for as a name: a folder of the tree, a user's path and name in IAM, a duration,
+ * a time.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 #include "lease/identity.h"
 
 #define INTEGRATION_PATH "/doppler/"
+#define DAEMON           "0123456789abcdef"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,6 +35,17 @@ static void user_path(const char *path)
 	if (identity_parse_path(path, INTEGRATION_PATH, id, &end_ms) &&
 	    (identity_user_path(again, INTEGRATION_PATH, id, end_ms) < 0 ||
 	     strcmp(again, path) != 0))
+		abort();
+}
+
+static void daemons_own(const char *text)
+{
+	char path[IAM_PATH_MAX];
+
+	if (identity_path_is_of(text, DAEMON) && !strstr(text, "/" DAEMON "/"))
+		abort();
+	if (identity_user_name_valid(text) &&
+	    (identity_user_path(path, INTEGRATION_PATH, text, 0) < 0 || strchr(text, '/')))
 		abort();
 }
 
@@ -71,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[size] = '\0';
 	folder(text);
 	user_path(text);
+	daemons_own(text);
 	duration(text);
 	time_of_day(text);
 	free(text);
