@@ -1,14 +1,9 @@
 /*
- * Preloaded into a dsec that runs under valgrind, which stands in two of its ways. A program that
- * runs itself again by /proc/self/exe runs valgrind's own program. And the sandbox forbids what
- * valgrind needs: this makes the kernel one without Landlock and seccomp, which dsec can do with.
+ * Preloaded into a dsec that runs under valgrind, where a program that runs itself again by
+ * /proc/self/exe, as the keeper does for its worker, runs valgrind's own program.
  */
-#include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Valgrind answers readlink(2) with the program that it runs. */

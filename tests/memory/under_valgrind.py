@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The daemon under valgrind: in a whole life it reads nothing that is undefined or not its own, and
-loses no memory.
+loses no memory. Valgrind answers ENOSYS for the calls that the sandbox's Landlock and seccomp are
+made of, as an old kernel does; the other layers are on.
 
 DSEC_VALGRIND is the command that runs it; what valgrind reports goes where that says, and makes the
 exit status another than 0. DSEC_BENEATH_VALGRIND is what is preloaded.
