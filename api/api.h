@@ -81,6 +81,9 @@
 #define API_REFUSAL_FORGET_MS 60000
 #define API_REFUSALS_MAX      16u /* of one peer that are held back; one more is told 429 */
 
+/* Refusals of one peer that are told; further ones are not written down. */
+#define API_REFUSALS_TOLD_A_MINUTE 60
+
 struct api;
 
 /* What is done with tokens, and asked for by name, for the audit log. */
@@ -91,6 +94,8 @@ enum api_token_what {
 	API_TOKEN_REFUSED,
 	API_LEASE_REVOKE, /* somebody wants it to end, or */
 	API_LEASE_RENEW,  /* to end later */
+	API_REFUSED,      /* somebody may not do what it asked for, or not so often */
+	API_TOKEN_WHATS,
 };
 
 struct api_token_event {
@@ -98,8 +103,9 @@ struct api_token_event {
 	const char *token_id; /* NULL: of no token of ours */
 	const char *peer;     /* "uid:1000", "ip:127.0.0.1" */
 	const struct lease_caller *caller;
-	const struct lease *lease; /* USED */
-	const char *lease_id;      /* REVOKE, RENEW */
+	const struct lease *lease;          /* USED */
+	const char *lease_id;               /* REVOKE, RENEW */
+	const char *project, *config, *why; /* API_REFUSED; the first two may be NULL */
 };
 
 struct api_options {
@@ -134,7 +140,8 @@ void api_reload(struct api *api, struct catalog *catalog);
 
 /* How an administrator among its clients has the configuration read again. On failure the running
  * one stays, and the error says so. */
-typedef int api_reload_function(void *arg, struct dsec_error *err);
+typedef int api_reload_function(void *arg, const struct lease_caller *caller,
+				struct dsec_error *err);
 void api_offer_reload(struct api *api, api_reload_function *reload, void *arg);
 
 /* What the engine's observer is told. */

@@ -162,6 +162,9 @@ void asker_token_id(char to[PEER_ID_MAX], const char *token_id);
 void asker_tell_lease(const struct call *call, enum api_token_what what, const char *lease_id);
 void asker_tell(const struct call *call, enum api_token_what what, const char *token_id,
 		const struct lease *lease);
+/* Answers the call, and tells of it. The names may be NULL. */
+void asker_refuse(struct call *call, unsigned status, const char *project, const char *config,
+		  const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* Sets call->config to one that this one may read; false when there is none, and then the call is
  * answered. The names may be NULL. */
 bool asker_find_config(struct call *call, const char *project, const char *config);
@@ -289,8 +292,8 @@ struct visitor {
 	struct table_node by_id;
 	struct list link;
 	char id[PEER_ID_MAX];
-	struct bucket leases;
-	unsigned n_refused; /* in a row */
+	struct bucket leases, told; /* told: its refusals */
+	unsigned n_refused;         /* in a row */
 	int64_t refused_at;
 };
 

@@ -1,3 +1,4 @@
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,38 @@ void asker_tell(const struct call *call, enum api_token_what what, const char *t
 	};
 
 	tell(call, &event);
+}
+
+static void tell_refused(const struct call *call, const char *project, const char *config,
+			 const char *why)
+{
+	const char *peer = call->client->peer.id;
+	const struct api_token_event event = {
+		.what = API_REFUSED,
+		.token_id = call->asker.id,
+		.peer = peer,
+		.caller = &call->asker.caller,
+		.project = project,
+		.config = config,
+		.why = why,
+	};
+
+	/* Everybody may ask, and nobody may fill the log. */
+	if (bucket_take(&visitor_get(call->api, peer)->told, api_now(call->api)))
+		tell(call, &event);
+}
+
+void asker_refuse(struct call *call, unsigned status, const char *project, const char *config,
+		  const char *format, ...)
+{
+	char why[DSEC_ERROR_MESSAGE_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, sizeof(why), format, args);
+	va_end(args);
+	tell_refused(call, project, config, why);
+	answer_error(call, status, "%s", why);
 }
 
 static void refuse_now(struct call *call)
@@ -187,6 +220,7 @@ static void identify_token(struct call *call, const struct token *token)
 
 	*asker = (struct asker){.caller = call->client->peer.caller, .token = token->number};
 	asker_token_id(asker->id, token->id);
+	asker->caller.name = asker->id;
 	snprintf(asker->project, sizeof(asker->project), "%s", token->project);
 	snprintf(asker->config, sizeof(asker->config), "%s", token->config);
 }
@@ -254,11 +288,25 @@ static bool is_tokens(struct call *call, const char **project, const char **name
 		*name = asker->config;
 	if (strcmp(*project, asker->project) == 0 && strcmp(*name, asker->config) == 0)
 		return true;
-	answer_error(call, MHD_HTTP_FORBIDDEN,
+	asker_refuse(call, MHD_HTTP_FORBIDDEN, *project, *name,
 		     "This token does not have access to requested config '%.128s' of project "
 		     "'%.128s'",
 		     *name, *project);
 	return false;
+}
+
+static void refuse_config(struct call *call, const char *project, const char *name)
+{
+	/* Hidden from this caller: as if it were not there. */
+	if (call->config->access.hide) {
+		tell_refused(call, project, name, "it may not read it, and does not see it");
+		answer_error(call, MHD_HTTP_NOT_FOUND, "Could not find requested config '%.128s'",
+			     name);
+		return;
+	}
+	asker_refuse(call, MHD_HTTP_FORBIDDEN, project, name,
+		     "user %u may not read %s/%s: its access is for others",
+		     (unsigned)call->asker.caller.uid, project, name);
 }
 
 bool asker_find_config(struct call *call, const char *project, const char *name)
@@ -281,15 +329,7 @@ bool asker_find_config(struct call *call, const char *project, const char *name)
 		return false;
 	}
 	if (!call->asker.token && !may_read(call, call->config)) {
-		/* Hidden from this caller: as if it were not there. */
-		if (call->config->access.hide) {
-			answer_error(call, MHD_HTTP_NOT_FOUND,
-				     "Could not find requested config '%.128s'", name);
-			return false;
-		}
-		answer_error(call, MHD_HTTP_FORBIDDEN,
-			     "user %u may not read %s/%s: its access is for others",
-			     (unsigned)call->asker.caller.uid, project, name);
+		refuse_config(call, project, name);
 		return false;
 	}
 	return true;
@@ -299,7 +339,7 @@ bool asker_need_admin(struct call *call)
 {
 	if (call->asker.admin)
 		return true;
-	answer_error(call, MHD_HTTP_FORBIDDEN,
+	asker_refuse(call, MHD_HTTP_FORBIDDEN, NULL, NULL,
 		     "only root, the daemon's user and members of api.admin_group may do this, on "
 		     "the Unix socket");
 	return false;
@@ -310,7 +350,7 @@ bool asker_holds(struct call *call, const char *lease_id)
 {
 	if (call->asker.admin || issued_to(call->api, lease_id, call->asker.id))
 		return true;
-	answer_error(call, MHD_HTTP_NOT_FOUND,
+	asker_refuse(call, MHD_HTTP_NOT_FOUND, NULL, NULL,
 		     "there is no lease %.36s of yours: it has ended, or it was issued to somebody "
 		     "else",
 		     lease_id);

@@ -184,6 +184,7 @@ static void start(struct order *order, struct call *call)
 		.secrets = order->secrets,
 		.ttl_ms = order->ttl_ms,
 		.caller = call->asker.caller,
+		.payer = call->asker.id,
 	};
 
 	for (int scope = 0; scope < SCOPES; scope++)
@@ -219,7 +220,7 @@ static bool too_often(struct call *call)
 	if (bucket_take(&visitor->leases, api_now(call->api)))
 		return false;
 	call->answer.retry = true;
-	answer_error(call, MHD_HTTP_TOO_MANY_REQUESTS,
+	asker_refuse(call, MHD_HTTP_TOO_MANY_REQUESTS, call->config->project, call->config->name,
 		     "this caller has asked for more than %d leases of its own in a minute: ask "
 		     "again later, or read the files, whose leases are shared",
 		     API_LEASES_A_MINUTE);

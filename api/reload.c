@@ -7,7 +7,7 @@ void route_reload(struct call *call)
 
 	if (!call->api->reload)
 		answer_error(call, MHD_HTTP_NOT_FOUND, "this daemon cannot be told to reload");
-	else if (call->api->reload(call->api->reload_arg, &err) < 0)
+	else if (call->api->reload(call->api->reload_arg, &call->asker.caller, &err) < 0)
 		answer_failure(call, &err);
 	else
 		answer_success(call);

@@ -28,6 +28,8 @@ static struct visitor *visitor_new(struct api *api, const char *id, uint64_t has
 	snprintf(visitor->id, sizeof(visitor->id), "%s", id);
 	bucket_init(&visitor->leases, API_LEASES_A_MINUTE, API_LEASES_A_MINUTE / 60000.0,
 		    api_now(api));
+	bucket_init(&visitor->told, API_REFUSALS_TOLD_A_MINUTE,
+		    API_REFUSALS_TOLD_A_MINUTE / 60000.0, api_now(api));
 	list_init(&visitor->link);
 	table_insert(&api->visitors_by_id, &visitor->by_id, hash);
 	api->n_visitors++;

@@ -95,24 +95,61 @@ int daemon_start(struct daemon **ret, const struct daemon_options *options, stru
 
 /* Serving. */
 
-static void take_signal(struct daemon *daemon, int number)
+/* As the keeper saw it, and more of it where it is still there. NULL: nobody is known. */
+static struct lease_caller *sender_of(const struct door_message *order, struct lease_caller *to)
 {
+	struct door_sender sender;
+
+	if (!door_sender(order, &sender))
+		return NULL;
+	*to = (struct lease_caller){.uid = sender.uid, .gid = (gid_t)-1, .pid = sender.pid};
+	if (sender.who.start_time == 0)
+		return to;
+
+	struct who *seen = who_look(sender.pid, &system_clock);
+
+	if (seen && seen->start == sender.who.start_time)
+		to->who = who_with(seen, sender.who.executable);
+	else
+		to->who = who_known(sender.pid, sender.who.start_time, sender.who.executable,
+				    sender.who.cgroup, &system_clock);
+	who_unref(seen);
+	return to;
+}
+
+static void keep_stopper(struct daemon *daemon, const struct lease_caller *sender)
+{
+	if (!sender || daemon->stopper)
+		return;
+	daemon->stopper = alloc_zeroed(1, sizeof(*daemon->stopper));
+	*daemon->stopper = *sender;
+	who_ref(sender->who);
+}
+
+static void take_signal(struct daemon *daemon, const struct door_message *order)
+{
+	struct lease_caller caller = {0};
+	const struct lease_caller *sender = sender_of(order, &caller);
+	int number = order->number;
+
 	switch (number) {
 	case SIGHUP:
 		if (!daemon->ending)
-			daemon_reload(daemon);
+			daemon_reload(daemon, sender);
 		break;
 	case SIGUSR1:
 		daemon->patient = true;
 		break;
 	case SIGINT:
 	case SIGTERM:
+		keep_stopper(daemon, sender);
 		if (daemon->ending)
 			daemon->impatient = true;
 		else
 			daemon_end(daemon, number == SIGINT ? "interrupted" : "unmounted");
 		break;
 	}
+	who_unref(caller.who);
 }
 
 /* Another worker goes on: the journal has all that it needs, the keeper's memory the rest. Nothing
@@ -132,7 +169,7 @@ void daemon_order(struct daemon *daemon, const struct door_message *order)
 {
 	switch (order->kind) {
 	case DOOR_SIGNAL:
-		take_signal(daemon, order->number);
+		take_signal(daemon, order);
 		break;
 	case DOOR_HAND_OVER:
 		hand_over(daemon, DOOR_HANDED_OVER);

@@ -41,6 +41,7 @@ struct daemon {
 	int64_t end_at;   /* boottime, while ending: when its time is over */
 	int64_t look_at;  /* boottime: when to see next whether the sandbox is outdated */
 	int64_t shown_at; /* boottime, while ending: when progress was shown last */
+	struct lease_caller *stopper; /* who has asked it to end; NULL: nobody is known */
 };
 
 /* Opens all of it but the leases that live, has it mounted and closes it in. *ret_lost: there was a
@@ -66,11 +67,15 @@ void daemon_end(struct daemon *daemon, const char *reason);
  * to when this wants to be asked again. */
 bool daemon_ended(struct daemon *daemon, int64_t now_at, int64_t *ret_next_at);
 
-/* Reads the configuration again; one that is not usable changes nothing. */
-void daemon_reload(struct daemon *daemon);
+/* Reads the configuration again; one that is not usable changes nothing. Who asked for it may be
+ * NULL. */
+void daemon_reload(struct daemon *daemon, const struct lease_caller *caller);
 
 /* The same for the API's administrators. */
 void daemon_offer_reload(struct daemon *daemon);
+
+/* The caller with what the keeper alone can see of it, and a reference to that. */
+struct lease_caller daemon_complete(const struct daemon *daemon, const struct lease_caller *caller);
 
 /* Opens, changes or closes the audit log as the catalog wants it. On failure the old one stays. */
 int daemon_audit(struct daemon *daemon, const struct catalog *catalog, struct dsec_error *err);

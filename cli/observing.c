@@ -40,7 +40,7 @@ static void on_lease(void *arg, enum lease_event event, const struct lease *leas
 
 /* Of another user's process the worker sees no executable: the keeper does. The process waits, or
  * it is seen whether it is still the same. A reference. */
-static struct lease_caller complete(const struct daemon *daemon, const struct lease_caller *caller)
+struct lease_caller daemon_complete(const struct daemon *daemon, const struct lease_caller *caller)
 {
 	struct lease_caller whole = *caller;
 	struct door_who seen;
@@ -73,7 +73,7 @@ void daemon_opened(void *arg, const struct lease *lease, const struct lease_call
 
 	if (!daemon->audit)
 		return;
-	struct lease_caller whole = complete(daemon, caller);
+	struct lease_caller whole = daemon_complete(daemon, caller);
 	audit_read(daemon->audit, lease, &whole, count);
 	who_unref(whole.who);
 }
@@ -95,9 +95,13 @@ void daemon_asked(void *arg, const struct api_token_event *event)
 
 	if (!daemon->audit)
 		return;
-	struct lease_caller whole = complete(daemon, event->caller);
-	audit_asked(daemon->audit, names[event->what], event->token_id, event->peer, &whole,
-		    event->lease, event->lease_id);
+	struct lease_caller whole = daemon_complete(daemon, event->caller);
+	if (event->what == API_REFUSED)
+		audit_refused(daemon->audit, event->token_id, event->peer, &whole, event->project,
+			      event->config, event->why);
+	else
+		audit_asked(daemon->audit, names[event->what], event->token_id, event->peer, &whole,
+			    event->lease, event->lease_id);
 	who_unref(whole.who);
 }
 
@@ -116,7 +120,7 @@ static void on_failed(void *arg, const struct lease_slot *slot, const struct lea
 
 	if (!daemon->audit)
 		return;
-	struct lease_caller whole = complete(daemon, caller);
+	struct lease_caller whole = daemon_complete(daemon, caller);
 	audit_failed(daemon->audit, slot, &whole, err);
 	who_unref(whole.who);
 }
@@ -127,7 +131,7 @@ static void on_handed_out(void *arg, const struct lease *lease, const struct lea
 
 	if (!daemon->audit)
 		return;
-	struct lease_caller whole = complete(daemon, caller);
+	struct lease_caller whole = daemon_complete(daemon, caller);
 	audit_handed_out(daemon->audit, lease, &whole);
 	who_unref(whole.who);
 }

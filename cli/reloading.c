@@ -39,13 +39,14 @@ static long long monotonic_us(void)
 	return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
 }
 
-static void record(struct daemon *daemon, const char *event, const struct dsec_error *err)
+static void record(struct daemon *daemon, const char *event, const struct lease_caller *caller,
+		   const struct dsec_error *err)
 {
 	if (daemon->audit)
-		audit_event(daemon->audit, event, daemon->options.config_file, NULL, err);
+		audit_event(daemon->audit, event, daemon->options.config_file, caller, err);
 }
 
-void daemon_reload(struct daemon *daemon)
+void daemon_reload(struct daemon *daemon, const struct lease_caller *caller)
 {
 	_cleanup_catalog_ struct catalog *next = NULL;
 	struct dsec_error err;
@@ -55,10 +56,10 @@ void daemon_reload(struct daemon *daemon)
 	if (!next) {
 		log_line(LOG_ERR, "not reloaded: the running configuration stays");
 		dsec_error_set(&err, DSEC_ERROR_INVALID, "the configuration is not in order");
-		record(daemon, "reload_failed", &err);
+		record(daemon, "reload_failed", caller, &err);
 	} else if (daemon_audit(daemon, next, &err) < 0) {
 		log_error(LOG_ERR, &err, "not reloaded: the running configuration stays: audit");
-		record(daemon, "reload_failed", &err);
+		record(daemon, "reload_failed", caller, &err);
 	} else {
 		/* Before the engine asks for the providers of the new one. */
 		struct catalog *last = daemon->catalog;
@@ -70,18 +71,20 @@ void daemon_reload(struct daemon *daemon)
 			api_reload(daemon->api, daemon->catalog);
 		catalog_unref(last);
 		log_line(LOG_INFO, "reloaded %s", daemon->options.config_file);
-		record(daemon, "reloaded", NULL);
+		record(daemon, "reloaded", caller, NULL);
 	}
 	notify_send("READY=1\nSTATUS=serving %s", daemon->options.mountpoint);
 }
 
-static int reload_asked(void *arg, struct dsec_error *err)
+static int reload_asked(void *arg, const struct lease_caller *caller, struct dsec_error *err)
 {
 	struct daemon *daemon = arg;
 	const struct catalog *before = daemon->catalog;
+	struct lease_caller whole = daemon_complete(daemon, caller);
 
 	if (!daemon->ending)
-		daemon_reload(daemon);
+		daemon_reload(daemon, &whole);
+	who_unref(whole.who);
 	if (daemon->catalog != before)
 		return 0;
 	return dsec_error_set(err, DSEC_ERROR_INVALID,

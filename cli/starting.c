@@ -258,11 +258,14 @@ struct daemon *daemon_free(struct daemon *daemon)
 	daemon->aws = aws_free(daemon->aws);
 	daemon->journal = journal_sqlite_close(daemon->journal);
 	if (daemon->audit)
-		audit_event(daemon->audit, "stopped", NULL, NULL, NULL);
+		audit_event(daemon->audit, "stopped", NULL, daemon->stopper, NULL);
 	daemon->audit = audit_close(daemon->audit);
 	daemon->rotations = rotations_free(daemon->rotations);
 	daemon->catalog = catalog_unref(daemon->catalog);
 	ledger_close(daemon->ledger);
+	if (daemon->stopper)
+		who_unref(daemon->stopper->who);
+	free(daemon->stopper);
 	if (daemon->fuse_fd >= 0)
 		close(daemon->fuse_fd);
 	if (daemon->epoll_fd >= 0)

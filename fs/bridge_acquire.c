@@ -74,6 +74,7 @@ void bridge_acquire(struct fs *fs, const struct message *message)
 		.secrets = entry->secrets,
 		.ttl_ms = message->ttl_ms,
 		.caller = message->caller,
+		.payer = message->text,
 	};
 	memcpy(request.holders, message->holders, sizeof(request.holders));
 

@@ -122,6 +122,33 @@ int cgroup_parse(struct cgroup *ret, const char *text)
 	return 0;
 }
 
+/* The folder above the last one of the path, if that is a pod's. */
+static bool pod_of(const struct cgroup *cgroup, char to[CGROUP_PATH_MAX])
+{
+	char above[CGROUP_PATH_MAX];
+
+	snprintf(above, sizeof(above), "%s", cgroup->path);
+	*strrchr(above, '/') = '\0';
+
+	const char *parent = strrchr(above, '/');
+
+	if (!parent || !(starts(parent, "/pod") || starts(parent, "/kubepods")))
+		return false;
+	snprintf(to, CGROUP_PATH_MAX, "%s", parent + 1);
+	return true;
+}
+
+void cgroup_lasting(const struct cgroup *cgroup, char to[CGROUP_PATH_MAX])
+{
+	if (cgroup->kind == CGROUP_CONTAINER && pod_of(cgroup, to))
+		return;
+	if (starts(cgroup->path, "/user.slice/"))
+		to[0] = '\0';
+	else
+		snprintf(to, CGROUP_PATH_MAX, "%s",
+			 cgroup->kind == CGROUP_PLAIN ? cgroup->path : cgroup->name);
+}
+
 /* Mounts. */
 
 static bool listed(const char *words, const char *word, size_t n)

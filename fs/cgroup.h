@@ -34,6 +34,11 @@ struct cgroup {
  * -ENAMETOOLONG. */
 int cgroup_parse(struct cgroup *ret, const char *text);
 
+/* What goes on when it is started again: of a container of Kubernetes its pod, since each of its
+ * starts has another name; else its name, or the path of one without. "": nothing does, as of a
+ * user's session. */
+void cgroup_lasting(const struct cgroup *cgroup, char to[CGROUP_PATH_MAX]);
+
 /* Where the hierarchies are mounted. */
 struct cgroup_mounts {
 	struct cgroup_mount {

@@ -208,6 +208,16 @@ int door_who(struct door *door, pid_t pid, struct door_who *ret, int *ret_pidfd)
 	return 0;
 }
 
+bool door_sender(const struct door_message *order, struct door_sender *ret)
+{
+	if (order->kind != DOOR_SIGNAL || order->n != sizeof(*ret))
+		return false;
+	memcpy(ret, order->text, sizeof(*ret));
+	ret->who.executable[sizeof(ret->who.executable) - 1] = '\0';
+	ret->who.cgroup[sizeof(ret->who.cgroup) - 1] = '\0';
+	return true;
+}
+
 static int set_text(struct door_message *message, const char *text)
 {
 	size_t n = strlen(text) + 1;

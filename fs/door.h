@@ -34,10 +34,10 @@
  *   READY      -                       the mount serves
  *   TELL       text                    a line for the service manager (sd_notify(3))
  * Orders of the keeper:
- *   SIGNAL     SIGTERM, SIGINT, SIGHUP, SIGUSR1: the keeper was sent that
- *   HAND_OVER  stop reading, write the journal, exit with DOOR_HANDED_OVER
- *   NOTICE     text for `dsec status`: why an upgrade was not done
- *   EXITED     what RUN gave; value: the status as waitpid(2) tells it
+ *   SIGNAL     SIGTERM, SIGINT, SIGHUP, SIGUSR1: the keeper was sent that; a door_sender as the
+ * text, where it was a process that sent it HAND_OVER  stop reading, write the journal, exit with
+ * DOOR_HANDED_OVER NOTICE     text for `dsec status`: why an upgrade was not done EXITED     what
+ * RUN gave; value: the status as waitpid(2) tells it
  *
  * Which files: the configuration itself (the keeper knows its path from its own command line); any
  * path that stands in the configuration's present text as the value of a member that names a file
@@ -110,6 +110,16 @@ struct door_who {
 	char cgroup[PATH_MAX / 4];     /* the path of its cgroup v2 below the root; "": not known */
 };
 
+/* Who sent a signal, as far as the keeper could see when it came. */
+struct door_sender {
+	int32_t pid; /* 0: not visible from here */
+	uint32_t uid;
+	struct door_who who; /* its start_time is 0 where it was gone already */
+};
+
+/* False: nobody is named. The texts are texts. */
+bool door_sender(const struct door_message *order, struct door_sender *ret);
+
 /* The worker's side. For one thread, the engine's. */
 
 struct door;
@@ -177,5 +187,11 @@ void door_keeper_reaped(struct door_keeper *door, pid_t pid, int status);
 
 void door_keeper_order(struct door_keeper *door, enum door_kind kind, int number, int value,
 		       const char *text);
+
+/* SIGNAL; sender may be NULL. */
+void door_keeper_signal(struct door_keeper *door, int number, const struct door_sender *sender);
+
+/* Looks at the process as it is now. */
+void door_find_sender(pid_t pid, uid_t uid, struct door_sender *ret);
 
 #endif

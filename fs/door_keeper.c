@@ -87,6 +87,17 @@ void door_keeper_order(struct door_keeper *door, enum door_kind kind, int number
 	door_send(door->fd, &order, -1);
 }
 
+void door_keeper_signal(struct door_keeper *door, int number, const struct door_sender *sender)
+{
+	struct door_message order = {.kind = DOOR_SIGNAL, .number = number};
+
+	if (sender) {
+		memcpy(order.text, sender, sizeof(*sender));
+		order.n = sizeof(*sender);
+	}
+	door_send(door->fd, &order, -1);
+}
+
 /* OPEN. */
 
 static int open_file(const struct door_keeper *door, const char *path, int how)

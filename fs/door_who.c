@@ -112,3 +112,16 @@ int door_find_out(pid_t pid, struct door_who *ret, int *ret_pidfd)
 	*ret_pidfd = pidfd;
 	return 0;
 }
+
+void door_find_sender(pid_t pid, uid_t uid, struct door_sender *ret)
+{
+	int pidfd = -1;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->pid = pid;
+	ret->uid = uid;
+	if (pid <= 0 || door_find_out(pid, &ret->who, &pidfd) < 0)
+		memset(&ret->who, 0, sizeof(ret->who)); /* gone while it was looked at */
+	if (pidfd >= 0)
+		close(pidfd);
+}

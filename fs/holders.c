@@ -373,6 +373,19 @@ int holders_watch(struct holders *holders, struct viewer *viewer, pid_t tid)
 	return error ? error : watch(holders, viewer, viewer->process, tid);
 }
 
+char *holders_payer(const struct holders *holders, uid_t uid, pid_t tid)
+{
+	char text[CALLER_CGROUPS_MAX], name[CGROUP_PATH_MAX] = "";
+	struct cgroup cgroup;
+
+	if (caller_cgroups(tid, text) == 0 && cgroup_parse(&cgroup, text) == 0 &&
+	    cgroup_believed(&holders->mounts, &cgroup))
+		cgroup_lasting(&cgroup, name);
+	if (!*name)
+		snprintf(name, sizeof(name), "uid:%u", (unsigned)uid);
+	return alloc_copy(name);
+}
+
 static struct holder *find(const struct holders *holders, lease_holder number)
 {
 	struct table_node *at =

@@ -68,6 +68,11 @@ void holders_view(struct holders *holders, unsigned scopes, uid_t uid, pid_t tid
  */
 int holders_watch(struct holders *holders, struct viewer *viewer, pid_t tid);
 
+/* Whom a lease is charged to that the caller makes necessary, for free(): what goes on when its
+ * process or its container is started again. That is where its cgroup says so and root owns what is
+ * above it: a container, a pod, a unit; else its user. */
+char *holders_payer(const struct holders *holders, uid_t uid, pid_t tid);
+
 /* Is it one that a watch was asked for, and whose end has not been told? */
 bool holders_known(const struct holders *holders, lease_holder number);
 

@@ -23,6 +23,9 @@
 #define STATUS_FAILED  1
 #define STATUS_NO_EXEC 127
 
+static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+#define KEEPER_SIGNALS (sizeof(signals) / sizeof(signals[0]))
+
 struct keeper {
 	const struct keeper_options *options;
 	struct keeper_state state;
@@ -36,7 +39,8 @@ struct keeper {
 	unsigned deaths;   /* of its own making, in the row */
 	int64_t first_death_at,
 		start_at; /* boottime; start_at: DSEC_NEVER while there is a worker */
-	sigset_t waiting; /* signals that came while there was no worker */
+	sigset_t waiting; /* signals that came while there was no worker, */
+	struct door_sender waiting_from[KEEPER_SIGNALS]; /* and the last who sent each */
 	bool done;
 	int status;
 };
@@ -90,15 +94,12 @@ int keeper_state_new(struct keeper_state *ret, struct dsec_error *err)
 	return 0;
 }
 
-static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
-#define SIGNALS (sizeof(signals) / sizeof(signals[0]))
-
 int keeper_take_signals(struct dsec_error *err)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < SIGNALS; i++)
+	for (size_t i = 0; i < KEEPER_SIGNALS; i++)
 		sigaddset(&set, signals[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -148,19 +149,20 @@ static void become_worker(const struct keeper *keeper, int door_fd, pid_t parent
 	_exit(STATUS_NO_EXEC);
 }
 
-static void send_signal(struct keeper *keeper, int number)
+/* A sender without a process is the kernel (a terminal). */
+static void send_signal(struct keeper *keeper, int number, const struct door_sender *sender)
 {
-	door_keeper_order(keeper->door, DOOR_SIGNAL, number, 0, NULL);
+	door_keeper_signal(keeper->door, number, sender && sender->pid > 0 ? sender : NULL);
 }
 
 /* What it was told before there was this worker. */
 static void send_waiting(struct keeper *keeper)
 {
 	if (keeper->state.patient)
-		send_signal(keeper, SIGUSR1);
-	for (size_t i = 0; i < SIGNALS; i++)
+		send_signal(keeper, SIGUSR1, NULL);
+	for (size_t i = 0; i < KEEPER_SIGNALS; i++)
 		if (sigismember(&keeper->waiting, signals[i]) == 1)
-			send_signal(keeper, signals[i]);
+			send_signal(keeper, signals[i], &keeper->waiting_from[i]);
 	sigemptyset(&keeper->waiting);
 }
 
@@ -362,8 +364,19 @@ static void take_over(struct keeper *keeper)
 
 /* Signals. */
 
-static void take_signal(struct keeper *keeper, int number)
+static void put_aside(struct keeper *keeper, int number, const struct door_sender *sender)
 {
+	sigaddset(&keeper->waiting, number);
+	for (size_t i = 0; i < KEEPER_SIGNALS; i++)
+		if (signals[i] == number)
+			keeper->waiting_from[i] = *sender;
+}
+
+static void take_signal(struct keeper *keeper, const struct signalfd_siginfo *info)
+{
+	int number = (int)info->ssi_signo;
+	struct door_sender sender;
+
 	switch (number) {
 	case SIGCHLD:
 		reap(keeper);
@@ -377,10 +390,12 @@ static void take_signal(struct keeper *keeper, int number)
 	default:
 		break;
 	}
+	/* At once: a command that does nothing else is soon gone. */
+	door_find_sender((pid_t)info->ssi_pid, info->ssi_uid, &sender);
 	if (keeper->door && !keeper->handing_over)
-		send_signal(keeper, number);
+		send_signal(keeper, number, &sender);
 	else
-		sigaddset(&keeper->waiting, number);
+		put_aside(keeper, number, &sender);
 	if (!keeper->door && (number == SIGTERM || number == SIGINT))
 		keeper->start_at = now(); /* to end in order */
 }
@@ -391,7 +406,7 @@ static void take_signals(struct keeper *keeper)
 
 	while (!keeper->done &&
 	       read(keeper->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		take_signal(keeper, (int)info.ssi_signo);
+		take_signal(keeper, &info);
 }
 
 /* What the worker asks for. */

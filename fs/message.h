@@ -18,10 +18,11 @@
 
 enum message_kind {
 	/* To the engine's thread. */
-	MESSAGE_STARTED,    /* INIT is answered; or `error` */
-	MESSAGE_ACQUIRE,    /* → ACQUIRED: acquire, node, tree, entry, ttl_ms, holders, caller */
-	MESSAGE_ABANDON,    /* acquire, holders */
-	MESSAGE_REPORT,     /* → REPORT: question, tree, entry; text or error */
+	MESSAGE_STARTED, /* INIT is answered; or `error` */
+	MESSAGE_ACQUIRE, /* → ACQUIRED: acquire, node, tree, entry, ttl_ms, holders, caller; text:
+			    who pays */
+	MESSAGE_ABANDON, /* acquire, holders */
+	MESSAGE_REPORT,  /* → REPORT: question, tree, entry; text or error */
 	MESSAGE_INVALIDATE, /* node: the kernel should drop its pages, of which `size` bytes are
 			       zeroed first */
 	MESSAGE_FORGET,     /* node, text: the kernel should drop that name in that folder */

@@ -130,6 +130,7 @@ static void ask_engine(struct files *files, struct node *node, const struct leas
 	message->entry = node->entry;
 	message->ttl_ms = node->ttl_ms;
 	memcpy(message->holders, viewer->holders, sizeof(message->holders));
+	message->text = holders_payer(&files->holders, caller->uid, caller->pid);
 	message->caller = *caller;
 	who_ref(message->caller.who);
 	message_send(&files->outbox, message);

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lease/alloc.h"
@@ -10,6 +11,7 @@ struct request {
 	uint64_t ticket;
 	struct timer deadline;
 	struct lease_caller caller;
+	char *name, *payer;     /* the caller's */
 	lease_holder exclusive; /* 0, or nobody else is to be given these leases */
 	engine_acquired *done;
 	void *arg;
@@ -37,6 +39,8 @@ static void request_free(struct request *request)
 	for (size_t i = 0; i < request->n; i++)
 		lease_unref(request->parts[i].lease);
 	who_unref(request->caller.who);
+	free(request->name);
+	free(request->payer);
 	free(request);
 }
 
@@ -284,6 +288,7 @@ static void want(struct request *request, const struct acquire *asked, const str
 	struct pool *pool = pool_find(engine, config->project, config->name, secret->name);
 
 	part->request = request;
+	part->payer = request->payer;
 	part->slot = slot_get(pool, asked->ttl_ms ? asked->ttl_ms : secret->ttl_ms,
 			      asked->holders[secret->scope]);
 	part->slot->n_parts++;
@@ -291,14 +296,23 @@ static void want(struct request *request, const struct acquire *asked, const str
 
 	const struct lease *lease = slot_lease(part->slot);
 
-	if (!lease) {
+	/* It costs a token as one that is made does: the place has to be filled again. */
+	if (!lease && warm_has(part->slot) && payer_charge(pool, request->payer)) {
 		lease = warm_take(part->slot);
-		part->warm = lease != NULL;
+		part->warm = true;
 	}
 	if (lease)
 		part->lease = lease_ref(lease);
 	else
 		request->n_missing++;
+}
+
+static char *payer_of(const struct acquire *asked)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "uid:%u", (unsigned)asked->caller.uid);
+	return alloc_copy(asked->payer ? asked->payer : text);
 }
 
 static struct request *request_new(struct engine *engine, const struct acquire *asked,
@@ -311,6 +325,9 @@ static struct request *request_new(struct engine *engine, const struct acquire *
 	request->deadline.fire = deadline_passed;
 	request->caller = asked->caller;
 	who_ref(request->caller.who);
+	request->name = asked->caller.name ? alloc_copy(asked->caller.name) : NULL;
+	request->caller.name = request->name;
+	request->payer = payer_of(asked);
 	request->exclusive = acquire_exclusive(asked);
 	request->done = done;
 	request->arg = arg;

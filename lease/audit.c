@@ -157,6 +157,7 @@ void audit_handed_out(struct audit *audit, const struct lease *lease,
 	audit_readers_see(audit, lease, caller, 0);
 	audit_begin(&entry, audit, "handed_out");
 	audit_add_lease(&entry, lease);
+	audit_add_text(&entry, entry.json, "token", caller->name);
 	audit_add_caller(&entry, caller);
 	audit_end(&entry, audit);
 }
@@ -170,6 +171,7 @@ void audit_read(struct audit *audit, const struct lease *lease, const struct lea
 		return;
 	audit_begin(&entry, audit, "read");
 	audit_add_lease(&entry, lease);
+	audit_add_text(&entry, entry.json, "token", caller->name);
 	audit_add_caller(&entry, caller);
 	audit_end(&entry, audit);
 }
@@ -181,6 +183,7 @@ void audit_failed(struct audit *audit, const struct lease_slot *slot,
 
 	audit_begin(&entry, audit, "failed");
 	add_slot(&entry, slot->project, slot->config, slot->secret);
+	audit_add_text(&entry, entry.json, "token", caller->name);
 	audit_add_caller(&entry, caller);
 	add_error(&entry, err);
 	audit_end(&entry, audit);
@@ -225,6 +228,23 @@ void audit_asked(struct audit *audit, const char *event, const char *token, cons
 	audit_add_text(&entry, entry.json, "token", token);
 	audit_add_text(&entry, entry.json, "peer", peer);
 	audit_add_caller(&entry, caller);
+	audit_end(&entry, audit);
+}
+
+void audit_refused(struct audit *audit, const char *token, const char *peer,
+		   const struct lease_caller *caller, const char *project, const char *config,
+		   const char *why)
+{
+	struct audit_entry entry;
+	struct dsec_error err;
+
+	dsec_error_set(&err, DSEC_ERROR_NOT_ALLOWED, "%s", why);
+	audit_begin(&entry, audit, "refused");
+	add_slot(&entry, project, config, NULL);
+	audit_add_text(&entry, entry.json, "token", token);
+	audit_add_text(&entry, entry.json, "peer", peer);
+	audit_add_caller(&entry, caller);
+	add_error(&entry, &err);
 	audit_end(&entry, audit);
 }
 

@@ -13,9 +13,11 @@
  *   read         somebody of another uid, executable or container opened a file of the lease for
  *                the first time;  reads: how often each of them did, told when its user is gone
  *   failed       a reader was refused
+ *   refused      a request of the API, before it could ask for a lease: it may not, or too often
  *   revocation_failed   a call of a user's removal
  *   token_created, token_revoked, token_used, token_refused, revoke_asked, renew_asked   by the API
- *   started, resumed, stopped, reloaded, reload_failed   the daemon
+ *   started, resumed, stopped, reloaded, reload_failed   the daemon; the last three with who asked
+ *                for it, where that is known
  *   continued    the first line of a further file;  removed: an old file, for `keep`
  *   torn, lost, gap   what is wrong with the log: a line that a crash or a full disk cut, lines
  *                that could not be written, lines that were there when the daemon ended last
@@ -96,6 +98,11 @@ void audit_event(struct audit *audit, const char *event, const char *what,
 void audit_asked(struct audit *audit, const char *event, const char *token, const char *peer,
 		 const struct lease_caller *caller, const struct lease *lease,
 		 const char *lease_id);
+
+/* What somebody may not do by the API. project and config may be NULL. */
+void audit_refused(struct audit *audit, const char *token, const char *peer,
+		   const struct lease_caller *caller, const char *project, const char *config,
+		   const char *why);
 
 unsigned long audit_lost(const struct audit *audit);
 bool audit_writable(const struct audit *audit); /* as far as the last line goes */

@@ -43,6 +43,12 @@ void bucket_drain(struct bucket *bucket, int64_t now_at)
 	bucket->tokens = 0;
 }
 
+bool bucket_full(struct bucket *bucket, int64_t now_at)
+{
+	fill(bucket, now_at);
+	return bucket->tokens > bucket->size - 1 + ALMOST_ONE;
+}
+
 int64_t bucket_next_at(struct bucket *bucket, int64_t now_at)
 {
 	fill(bucket, now_at);

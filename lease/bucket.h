@@ -23,6 +23,8 @@ void bucket_change(struct bucket *bucket, double size, double per_ms, int64_t no
 bool bucket_take(struct bucket *bucket, int64_t now_at);
 void bucket_drain(struct bucket *bucket, int64_t now_at);
 
+bool bucket_full(struct bucket *bucket, int64_t now_at);
+
 /* When the next token is there: now_at at the earliest. */
 int64_t bucket_next_at(struct bucket *bucket, int64_t now_at);
 

@@ -93,6 +93,8 @@ struct dynamic_secret {
 	unsigned max_leases; /* default 100 */
 	unsigned max_rate;
 	int64_t max_rate_per_ms; /* default 30 a minute */
+	unsigned max_rate_per_holder;
+	int64_t max_rate_per_holder_ms; /* default half of max_rate; never more than that */
 	/* What is done when a lease is no longer what a reader would be given. */
 	const char *on_rotate_command; /* NULL: none; words with quotes, no shell */
 	int on_rotate_signal;          /* 0: none; to the process that holds it (scope process) */

@@ -248,32 +248,52 @@ static void read_on_rotate(struct dynamic_secret *ret, const struct cursor *obje
 		cursor_refuse(&at, "does nothing; give it a command or a signal");
 }
 
-/* "30/m". */
-static void read_max_rate(struct dynamic_secret *ret, const struct cursor *object)
+/* "30/m". False: there is none, or none that could be, which is reported. */
+static bool read_rate(const struct cursor *object, const char *key, const char *example,
+		      unsigned *ret, int64_t *ret_per_ms, struct cursor *ret_at)
 {
 	static const char units[] = "smh";
 	static const int64_t unit_ms[] = {1000, 60000, 3600000};
-	struct cursor at;
-	const char *text = cursor_string(object, "max_rate", "\"30/m\"", &at);
+	const char *text = cursor_string(object, key, example, ret_at);
 
 	if (!text)
-		return;
+		return false;
 	size_t n = strspn(text, "0123456789");
 	const char *unit = text[n] == '/' && text[n + 1] ? strchr(units, text[n + 1]) : NULL;
 	if (n == 0 || n > 7 || !unit || text[n + 2]) {
-		cursor_refuse(&at,
+		cursor_refuse(ret_at,
 			      "\"%.64s\" is no rate; one looks like \"1/s\", \"30/m\" or "
 			      "\"100/h\"",
 			      text);
-		return;
+		return false;
 	}
 	long number = strtol(text, NULL, 10);
 	if (number < 1 || number > MAX_RATE_MAX) {
-		cursor_refuse(&at, "has to be from 1 to %d leases in that time", MAX_RATE_MAX);
-		return;
+		cursor_refuse(ret_at, "has to be from 1 to %d leases in that time", MAX_RATE_MAX);
+		return false;
 	}
-	ret->max_rate = (unsigned)number;
-	ret->max_rate_per_ms = unit_ms[unit - units];
+	*ret = (unsigned)number;
+	*ret_per_ms = unit_ms[unit - units];
+	return true;
+}
+
+/* By default half of what all have together, so that one holder alone cannot use that up. */
+static void read_rates(struct dynamic_secret *ret, const struct cursor *object)
+{
+	char per[DURATION_TEXT_MAX];
+	struct cursor at;
+
+	read_rate(object, "max_rate", "\"30/m\"", &ret->max_rate, &ret->max_rate_per_ms, &at);
+	ret->max_rate_per_holder = ret->max_rate - ret->max_rate / 2;
+	ret->max_rate_per_holder_ms = ret->max_rate_per_ms;
+	if (!read_rate(object, "max_rate_per_holder", "\"15/m\"", &ret->max_rate_per_holder,
+		       &ret->max_rate_per_holder_ms, &at))
+		return;
+	if (ret->max_rate_per_holder * ret->max_rate_per_ms <=
+	    ret->max_rate * ret->max_rate_per_holder_ms)
+		return;
+	duration_format(per, ret->max_rate_per_ms);
+	cursor_refuse(&at, "is more than the %u leases in %s of max_rate", ret->max_rate, per);
 }
 
 /* The fingerprint. */
@@ -327,11 +347,14 @@ static bool fingerprint(struct dynamic_secret *secret)
 
 void read_dynamic_secret(struct dynamic_secret *ret, const struct cursor *at)
 {
-	static const char *const known[] = {
-		"integration", "policy",       "policy_file", "ttl",
-		"max_ttl",     "min_validity", "policy_arns", "permissions_boundary",
-		"tags",        "scope",        "warm",        "max_leases",
-		"max_rate",    "on_rotate",    NULL};
+	static const char *const known[] = {"integration", "policy",
+					    "policy_file", "ttl",
+					    "max_ttl",     "min_validity",
+					    "policy_arns", "permissions_boundary",
+					    "tags",        "scope",
+					    "warm",        "max_leases",
+					    "max_rate",    "max_rate_per_holder",
+					    "on_rotate",   NULL};
 
 	*ret = (struct dynamic_secret){
 		.name = reader_string(at->reader, at->key),
@@ -352,7 +375,7 @@ void read_dynamic_secret(struct dynamic_secret *ret, const struct cursor *at)
 	read_scope(ret, at);
 	cursor_integer(at, "max_leases", 1, MAX_LEASES_MAX, &ret->max_leases);
 	read_warm(ret, at);
-	read_max_rate(ret, at);
+	read_rates(ret, at);
 	read_on_rotate(ret, at);
 	if (ret->integration && !fingerprint(ret))
 		at->reader->no_memory = true;

@@ -60,10 +60,12 @@ int engine_new(struct engine **ret, const struct engine_env *env, struct catalog
 	list_init(&engine->pools);
 	list_init(&engine->principals);
 	table_init(&engine->pools_by_name, random_seed(env->clock));
+	table_init(&engine->payers_by_name, random_seed(env->clock));
 	table_init(&engine->slots_by_key, random_seed(env->clock));
 	table_init(&engine->requests_by_ticket, random_seed(env->clock));
 	table_init(&engine->principals_by_id, random_seed(env->clock));
 	table_init(&engine->principals_by_user, random_seed(env->clock));
+	table_init(&engine->principals_by_holder, random_seed(env->clock));
 	accounts_configure(engine);
 	pools_configure(engine);
 	*ret = engine;
@@ -80,10 +82,12 @@ struct engine *engine_free(struct engine *engine)
 	pools_free(engine);
 	accounts_free(engine);
 	table_finish(&engine->pools_by_name);
+	table_finish(&engine->payers_by_name);
 	table_finish(&engine->slots_by_key);
 	table_finish(&engine->requests_by_ticket);
 	table_finish(&engine->principals_by_id);
 	table_finish(&engine->principals_by_user);
+	table_finish(&engine->principals_by_holder);
 	timers_finish(&engine->timers);
 	catalog_unref(engine->catalog);
 	free(engine);

@@ -125,9 +125,10 @@ enum lease_event {
 struct lease_caller {
 	uid_t uid;
 	gid_t gid;
-	pid_t pid;       /* 0: not visible from here */
-	struct who *who; /* as it was while it waited; NULL: it was not looked at. A reference
-			    where it is kept, else borrowed */
+	pid_t pid;        /* 0: not visible from here */
+	const char *name; /* that the API knows it by: "token:…". NULL: none */
+	struct who *who;  /* as it was while it waited; NULL: it was not looked at. A reference
+			     where it is kept, else borrowed */
 };
 
 struct engine_observer {
@@ -220,6 +221,10 @@ struct acquire {
 	 * is ever to be given, whatever the scope: all are one HOLDER_OPEN or HOLDER_CLIENT. */
 	lease_holder holders[SCOPES];
 	struct lease_caller caller;
+	/* Whom a lease that has to be made is charged to (max_rate_per_holder): what outlives a
+	 * holder that is made anew again and again, such as "app.service" or "uid:1000". NULL: the
+	 * caller's user. */
+	const char *payer;
 };
 
 /* The holder of leases that nobody else is ever to be given, or 0. */
@@ -252,7 +257,8 @@ void engine_abandon(struct engine *engine, uint64_t ticket);
 
 /* Ending and changing. */
 
-/* The holder is no more, and its leases end with it, whatever state they are in. Not for holder 0.
+/* The holder is no more, and its leases end with it, whatever state they are in. Not for
+ * HOLDER_USERS, which do not end. Costs what its own leases do, however many there are of others.
  * An acquire for an exclusive holder that fails or is abandoned does this by itself. */
 void engine_end_holder(struct engine *engine, lease_holder holder, const char *reason);
 

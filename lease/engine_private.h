@@ -4,6 +4,7 @@
  *   engine.c     life, tick, reload, revoking all
  *   account.c    an integration in use: its provider, its limiter, what AWS's clock says
  *   pool.c       a dynamic secret: its recipe, how many users it has, how often it may make one
+ *   payer.c      whom its leases are charged to, and how many of them each may cause
  *   slot.c       who shares a lease: its live leases, the one being made, who waits for it
  *   warm.c       leases that are ready before anybody asks
  *   acquire.c    readers: what each asked for, until when it waits
@@ -72,7 +73,7 @@ struct principal;
 struct engine_counters {
 	uint64_t intended, activated, failed, ended, gone, renewed;
 	uint64_t acquired_cached, acquired_warm, acquired_made, acquired_failed[LIMITER_KINDS],
-		abandoned;
+		abandoned, held_back;
 	uint64_t journal_failed;
 	uint64_t making_ms; /* intent to active, all activated together */
 };
@@ -84,8 +85,8 @@ struct engine {
 	struct timers timers;
 	struct list accounts, pools;
 	struct list principals;
-	struct table pools_by_name, slots_by_key, requests_by_ticket;
-	struct table principals_by_id, principals_by_user;
+	struct table pools_by_name, payers_by_name, slots_by_key, requests_by_ticket;
+	struct table principals_by_id, principals_by_user, principals_by_holder;
 	uint64_t last_generation, last_ticket;
 	size_t n_waiting; /* requests */
 	size_t n_users;   /* principals whose user may exist */
@@ -152,6 +153,25 @@ void reconcile_cancel(struct account *account);
 /* False while the journal is lost and IAM has not said yet what there is. */
 bool reconcile_knows_all(const struct account *account);
 
+/* Whom leases of one dynamic secret are charged to. One that has not used up anything is not
+ * remembered; beyond so many, the one that was charged longest ago is forgotten. */
+#define PAYERS_MAX 1024
+
+struct payer {
+	struct pool *pool;
+	struct list link; /* in the pool's, the one charged longest ago first */
+	struct table_node by_name;
+	struct bucket rate;
+	char name[];
+};
+
+/* Charges it for a lease; false when it has used up what one may. */
+bool payer_charge(struct pool *pool, const char *name);
+/* What one is told that was not charged: whom it counts as, and when it may try again. */
+void payer_refusal(struct pool *pool, const char *name, struct dsec_error *err);
+void payers_change(struct pool *pool); /* its recipe has another rate */
+void payers_forget(struct pool *pool);
+
 struct pool {
 	struct engine *engine;
 	struct list link;
@@ -164,6 +184,8 @@ struct pool {
 	struct list places; /* that keep a lease ready */
 	size_t n_places;
 	struct bucket rate;
+	struct list payers;
+	size_t n_payers;
 	struct list thirsty; /* slots that wait for a token of `rate` */
 	struct timer token;
 	struct dsec_error error; /* the last failure, until a lease becomes active */
@@ -190,6 +212,7 @@ struct part {
 	struct slot *slot;
 	struct list link;    /* in the slot's waiters, while it waits */
 	struct lease *lease; /* NULL while it waits */
+	const char *payer;   /* the request's */
 	bool waited;
 	bool warm; /* it was ready, and is this reader's from now on */
 };
@@ -203,6 +226,7 @@ struct slot {
 	const struct lease **leases; /* live, of the present recipe; the principals hold them */
 	size_t n_leases, size;
 	struct principal *making;
+	bool owed; /* what was paid for was undone by us: the next one costs nobody anything */
 	struct list thirsty;        /* in the pool's */
 	size_t n_parts;             /* that refer to it, whether they wait or have their lease */
 	struct list waiters;        /* the parts that wait */
@@ -256,6 +280,9 @@ void warm_ready(struct warm_place *place, const struct lease *lease);
 void warm_failed(struct warm_place *place);
 /* One that is ready and nobody's is from now on the slot's, which has none. NULL: there is none. */
 const struct lease *warm_take(struct slot *slot);
+bool warm_has(const struct slot *slot); /* would warm_take give one? */
+/* One is ready: whoever waits for a token is given it, the first in the queue first. */
+void warm_serve(struct pool *pool);
 size_t warm_ready_count(const struct pool *pool);
 
 struct request;
@@ -296,7 +323,7 @@ struct principal {
 	lease_holder holder;   /* the slot's that it was made for; 0 for one of an earlier daemon */
 	struct recipe *recipe; /* NULL: made under a configuration that is not known any more */
 	struct list link, in_pool;
-	struct table_node by_id, by_user;
+	struct table_node by_id, by_user, by_holder;
 
 	enum principal_state state;
 	struct journal_record record; /* as it should stand in the journal */
@@ -334,6 +361,9 @@ struct principal {
 
 struct principal *principal_new(struct engine *engine, struct account *account, struct pool *pool,
 				const struct journal_record *record);
+/* Whose it is, for engine_end_holder (holder.c). */
+void principal_set_holder(struct principal *principal, lease_holder holder);
+void principal_leave_holder(struct principal *principal);
 void principal_rename(struct principal *principal, const char *user);
 struct principal *principal_by_id(const struct engine *engine, const char *lease_id);
 struct principal *principal_by_user(const struct engine *engine, const char *user);

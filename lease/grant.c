@@ -178,7 +178,7 @@ void grant_begin(struct slot *slot)
 
 	principal->state = PRINCIPAL_INTENDED;
 	principal->slot = slot;
-	principal->holder = slot->holder;
+	principal_set_holder(principal, slot->holder);
 	principal->recipe = recipe_ref(pool->recipe);
 	principal->grant = grant;
 	principal->start_at = engine_now(engine);
@@ -204,6 +204,18 @@ void grant_begin(struct slot *slot)
 	principal_record(principal, JOURNAL_INTENDED);
 }
 
+/* It has no user, and is to have none. */
+static void give_up_intent(struct principal *principal, const struct dsec_error *err)
+{
+	struct slot *slot = leave(principal, err);
+
+	if (principal->grant->has_line)
+		principal_gone(principal);
+	else
+		principal_drop(principal);
+	slot_failed(slot, err);
+}
+
 void grant_intended(struct principal *principal, const struct dsec_error *err)
 {
 	struct grant *grant = principal->grant;
@@ -218,14 +230,7 @@ void grant_intended(struct principal *principal, const struct dsec_error *err)
 	struct dsec_error said = *err;
 
 	dsec_error_wrap(&said, "no new lease without a line in the journal");
-
-	struct slot *slot = leave(principal, &said);
-
-	if (grant->has_line)
-		principal_gone(principal);
-	else
-		principal_drop(principal);
-	slot_failed(slot, &said);
+	give_up_intent(principal, &said);
 }
 
 /* A new name is a new intent, which replaces the old one. */
@@ -233,11 +238,15 @@ void grant_name_taken(struct grant *grant)
 {
 	struct principal *principal = grant->principal;
 	char name[IAM_USER_NAME_MAX];
+	struct dsec_error refused;
 
 	new_user_name(name, principal->engine->env.clock);
 	principal_rename(principal, name);
-	announce(principal->engine, &principal->record, NULL);
 	grant->name_may_be_ours = false;
+	if (announce(principal->engine, &principal->record, &refused) < 0) {
+		give_up_intent(principal, &refused);
+		return;
+	}
 	principal->state = PRINCIPAL_INTENDED;
 	principal_record(principal, JOURNAL_INTENDED);
 }
@@ -269,6 +278,7 @@ static void begin_again(struct principal *principal)
 	slot->making = NULL;
 	principal->slot = NULL;
 	principal_revoke(principal, "failed: made by a clock that was wrong");
+	slot->owed = true;
 	slot_make(slot);
 	slot_idle(slot);
 }

@@ -65,6 +65,10 @@ static void print_readers(FILE *to, const struct engine *engine)
 		if (counters->acquired_failed[kind] > 0)
 			fprintf(to, "dsec_reads_total{result=\"%s\"} %" PRIu64 "\n",
 				dsec_error_kind_name(kind), counters->acquired_failed[kind]);
+	counter(to, "readers_held_back_total",
+		"Readers that were refused since their holder has caused as many leases as "
+		"max_rate_per_holder allows.",
+		counters->held_back);
 	gauge(to, "readers_waiting", "Readers that wait for a lease.", engine->n_waiting);
 }
 

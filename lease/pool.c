@@ -108,6 +108,7 @@ struct pool *pool_get(struct engine *engine, const char *project, const char *co
 	pool->token.fire = token_has_come;
 	list_init(&pool->principals);
 	list_init(&pool->slots);
+	list_init(&pool->payers);
 	list_init(&pool->thirsty);
 	list_init(&pool->places);
 	list_append(&engine->pools, &pool->link);
@@ -118,6 +119,7 @@ struct pool *pool_get(struct engine *engine, const char *project, const char *co
 static void pool_free(struct pool *pool)
 {
 	warm_finish(pool);
+	payers_forget(pool);
 	list_each (at, &pool->slots)
 		slot_free(container_of(at, struct slot, link));
 	timer_disarm(&pool->engine->timers, &pool->token);
@@ -141,6 +143,7 @@ static void set_recipe(struct pool *pool, const struct dynamic_secret *secret)
 		bucket_init(&pool->rate, secret->max_rate, per_ms, now);
 	recipe_unref(pool->recipe);
 	pool->recipe = recipe_new(secret);
+	payers_change(pool);
 	pool->account = account_find(pool->engine, secret->integration->name);
 }
 

@@ -99,6 +99,7 @@ void principal_free(struct principal *principal)
 	timer_disarm(&engine->timers, &principal->write_again);
 	table_remove(&engine->principals_by_id, &principal->by_id);
 	table_remove(&engine->principals_by_user, &principal->by_user);
+	principal_leave_holder(principal);
 	list_remove(&principal->in_pool);
 	list_remove(&principal->link);
 	lease_unref(principal->lease);
@@ -331,7 +332,7 @@ void principal_resume(struct principal *principal)
 {
 	struct engine_kept *kept = &principal->kept;
 
-	principal->holder = kept->holder;
+	principal_set_holder(principal, kept->holder);
 	principal->start_at = kept->start_at;
 	principal->expire_at = kept->expire_at;
 	if (principal->recipe)

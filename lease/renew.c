@@ -40,6 +40,13 @@ struct renewal *renewal_cancel(struct renewal *renewal)
 	return NULL;
 }
 
+/* One that is kept ready can be had again. */
+static void offer(const struct principal *principal)
+{
+	if (lease_holder_kind(principal->holder) == HOLDER_STOCK)
+		warm_serve(principal->pool);
+}
+
 static void finish(struct principal *principal)
 {
 	struct renewal *renewal = principal->renewal;
@@ -57,6 +64,7 @@ static void finish(struct principal *principal)
 		principal_revoke(principal, "expired"); /* it was shortened, and that took long */
 	else
 		principal_publish(principal, principal->lease->secret_access_key, min_validity);
+	offer(principal);
 }
 
 static void fail(struct principal *principal, const struct dsec_error *err)
@@ -68,6 +76,7 @@ static void fail(struct principal *principal, const struct dsec_error *err)
 	if (principal->adopted)
 		principal_set_expiry(principal);
 	principal_record(principal, JOURNAL_ACTIVE);
+	offer(principal);
 }
 
 static void answered(struct limiter_call *call, const struct provider_answer *answer,

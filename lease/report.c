@@ -21,7 +21,8 @@ const char *engine_advice(enum dsec_error_kind kind)
 		       "is that; AWS allows 5,000 users an account";
 	case DSEC_ERROR_THROTTLED:
 		return "nothing, it is tried again more slowly; if it lasts, lower the "
-		       "integration's rate or raise max_rate, whichever it names";
+		       "integration's rate, or raise max_rate or max_rate_per_holder, whichever it "
+		       "names";
 	case DSEC_ERROR_UNREACHABLE:
 		return "see whether this machine reaches the integration's endpoint; it is tried "
 		       "again meanwhile";

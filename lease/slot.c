@@ -216,6 +216,39 @@ void slot_make_now(struct slot *slot)
 		grant_begin(slot);
 }
 
+/* Each is told whom it counts as. */
+static void hold_back(struct slot *slot)
+{
+	struct list waiters;
+
+	list_take_all(&waiters, &slot->waiters);
+	while (!list_empty(&waiters)) {
+		struct part *part = list_first(&waiters, struct part, link);
+		struct dsec_error err;
+
+		payer_refusal(slot->pool, part->payer, &err);
+		pool_failed(slot->pool, &err);
+		slot->pool->engine->counters.held_back++;
+		list_remove(&part->link);
+		part_failed(part, &err);
+	}
+	slot_idle(slot);
+}
+
+/* The first of those who wait that may cause one. */
+static bool charge(struct slot *slot)
+{
+	bool owed = slot->owed;
+
+	slot->owed = false;
+	if (owed)
+		return true;
+	list_each (at, &slot->waiters)
+		if (payer_charge(slot->pool, container_of(at, struct part, link)->payer))
+			return true;
+	return false;
+}
+
 void slot_make(struct slot *slot)
 {
 	if (!list_empty(&slot->thirsty) || list_empty(&slot->waiters))
@@ -232,7 +265,9 @@ void slot_make(struct slot *slot)
 		fail_full(slot);
 		return;
 	}
-	if (pool_take_token(slot->pool, slot))
+	if (!charge(slot))
+		hold_back(slot);
+	else if (pool_take_token(slot->pool, slot))
 		grant_begin(slot);
 }
 
@@ -266,6 +301,7 @@ void slot_drop_stale(struct slot *slot)
 		slot->making = NULL;
 		making->slot = NULL;
 		principal_revoke(making, "the configuration has changed");
+		slot->owed = true;
 		if (recipe)
 			slot_make(slot);
 	}

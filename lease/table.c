@@ -87,12 +87,22 @@ void table_remove(struct table *table, struct table_node *node)
 	table->n--;
 }
 
-struct table_node *table_find(const struct table *table, uint64_t hash, table_same *same,
-			      const void *key)
+static struct table_node *find_from(struct table_node *node, uint64_t hash, table_same *same,
+				    const void *key)
 {
-	struct table_node *node = *bucket_of(table, hash);
-
 	while (node && !(node->hash == hash && same(node, key)))
 		node = node->next;
 	return node;
+}
+
+struct table_node *table_find(const struct table *table, uint64_t hash, table_same *same,
+			      const void *key)
+{
+	return find_from(*bucket_of(table, hash), hash, same, key);
+}
+
+struct table_node *table_find_next(const struct table_node *after, table_same *same,
+				   const void *key)
+{
+	return find_from(after->next, after->hash, same, key);
 }

@@ -32,5 +32,8 @@ void table_remove(struct table *table, struct table_node *node);
 typedef bool table_same(const struct table_node *node, const void *key);
 struct table_node *table_find(const struct table *table, uint64_t hash, table_same *same,
 			      const void *key); /* NULL: none */
+/* Of several under one key: the next after this one. */
+struct table_node *table_find_next(const struct table_node *after, table_same *same,
+				   const void *key);
 
 #endif

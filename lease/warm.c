@@ -164,6 +164,8 @@ void warm_ready(struct warm_place *place, const struct lease *lease)
 	if (is_stock(place->slot))
 		revoke_all_but(place->slot, lease, "replaced: nobody asked for it");
 	look_at(place, replace_at(place));
+	if (is_stock(place->slot))
+		warm_serve(place->slot->pool); /* the lease may be another's when this returns */
 }
 
 void warm_failed(struct warm_place *place)
@@ -196,22 +198,21 @@ static const struct lease *hand_over(struct principal *principal, struct slot *t
 {
 	struct secret *secret = secret_ref(principal->lease->secret_access_key);
 
+	principal->slot->place->begin_at = engine_now(principal->engine) + WARM_BEHIND_MS;
 	slot_remove(principal->slot, principal->lease);
 	principal->slot = to;
-	principal->holder = to->holder;
+	principal_set_holder(principal, to->holder);
 	principal_publish(principal, secret,
 			  catalog_min_validity(&principal->recipe->secret, to->ttl_ms));
 	secret_unref(secret);
 	return principal->lease;
 }
 
-const struct lease *warm_take(struct slot *slot)
+static struct principal *find_ready(const struct slot *slot)
 {
-	const struct pool *pool = slot->pool;
-
 	if (slot->place || slot->making)
 		return NULL;
-	list_each (at, &pool->places) {
+	list_each (at, &slot->pool->places) {
 		const struct slot *from = container_of(at, struct warm_place, link)->slot;
 
 		if (!is_stock(from) || from->ttl_ms != slot->ttl_ms)
@@ -219,12 +220,44 @@ const struct lease *warm_take(struct slot *slot)
 
 		struct principal *principal = ready_principal(from);
 
-		if (principal) {
-			from->place->begin_at = engine_now(pool->engine) + WARM_BEHIND_MS;
-			return hand_over(principal, slot);
-		}
+		if (principal)
+			return principal;
 	}
 	return NULL;
+}
+
+bool warm_has(const struct slot *slot)
+{
+	return find_ready(slot) != NULL;
+}
+
+const struct lease *warm_take(struct slot *slot)
+{
+	struct principal *principal = find_ready(slot);
+
+	return principal ? hand_over(principal, slot) : NULL;
+}
+
+static bool serve_first(struct pool *pool)
+{
+	list_each (at, &pool->thirsty) {
+		struct slot *slot = container_of(at, struct slot, thirsty);
+		const struct lease *lease = warm_take(slot);
+
+		if (!lease)
+			continue;
+		list_remove(&slot->thirsty);
+		slot_ready(slot, lease);
+		return true;
+	}
+	return false;
+}
+
+/* Those who wait for a token have come before whoever comes next. */
+void warm_serve(struct pool *pool)
+{
+	while (serve_first(pool))
+		;
 }
 
 /* As the configuration says. */

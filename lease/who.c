@@ -187,6 +187,23 @@ struct who *who_with(const struct who *who, const char *executable)
 	return with;
 }
 
+struct who *who_known(pid_t pid, uint64_t start, const char *executable, const char *cgroup,
+		      const struct clock *clock)
+{
+	struct who *who = alloc_zeroed(1, sizeof(*who));
+	char container[WHO_TEXT_MAX];
+
+	who->references = 1;
+	who->pid = pid;
+	who->start = start;
+	who->started_ms = calendar_of(start, clock);
+	who->executable = copy(executable);
+	who->cgroup = copy(cgroup);
+	if (who->cgroup && who_container(container, cgroup))
+		who->container = alloc_copy(container);
+	return who;
+}
+
 struct who *who_look(pid_t tid, const struct clock *clock)
 {
 	int folder_fd = tid > 0 ? who_open(tid) : -ESRCH;

@@ -43,6 +43,10 @@ bool who_same(int folder_fd, const struct who *who);
 /* The same with an executable that somebody else has seen ("": none); a new one. */
 struct who *who_with(const struct who *who, const char *executable);
 
+/* One that may be gone: what somebody else has seen of it. */
+struct who *who_known(pid_t pid, uint64_t start, const char *executable, const char *cgroup,
+		      const struct clock *clock);
+
 /* All at once; NULL when there is no such process, or its number is 0. */
 struct who *who_look(pid_t tid, const struct clock *clock);
 

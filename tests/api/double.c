@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -238,6 +239,8 @@ struct scene *scene_new(const char *configuration)
 	snprintf(scene->folder, sizeof(scene->folder), "/tmp/dsec-api-XXXXXX");
 	if (!mkdtemp(scene->folder))
 		abort();
+	if (chmod(scene->folder, 0711) < 0) /* others may connect */
+		abort();
 	snprintf(scene->path, sizeof(scene->path), "%s/socket", scene->folder);
 	scene->catalog = read_catalog(configuration);
 	const struct api_options options = {
@@ -307,14 +310,25 @@ void scene_pass(struct scene *scene, int64_t ms)
 	}
 }
 
+/* The kernel tells who connects as it is at that moment. */
+static void become(uid_t uid)
+{
+	if (seteuid(uid) < 0)
+		abort();
+}
+
 int scene_connect(struct scene *scene)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	memcpy(address.sun_path, scene->path, strlen(scene->path) + 1);
+	if (scene->uid)
+		become(scene->uid);
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		abort();
+	if (scene->uid)
+		become(0);
 	scene_run(scene);
 	return fd;
 }

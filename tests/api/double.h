@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "api/api.h"
 
@@ -42,7 +43,8 @@ struct scene {
 	struct catalog *catalog;
 	struct double_engine engine;
 	char folder[64], path[128];
-	unsigned n_token_events[API_LEASE_RENEW + 1];
+	uid_t uid; /* whom clients come as, for which root is needed; 0: ourselves */
+	unsigned n_token_events[API_TOKEN_WHATS];
 };
 
 extern int64_t double_now_at;             /* what the API takes for now */

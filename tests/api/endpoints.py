@@ -146,6 +146,18 @@ class Endpoints(unittest.TestCase):
         self.assertEqual(refused.status, 502)
         self.assertIn("max_leases", refused.message)
 
+    def test_a_token_that_is_used_in_a_loop_leaves_leases_to_the_others(self):
+        configuration = daemon.configuration(self.iam, secret={"max_rate": "4/h"})
+        api = asking.Api(self, self.iam, configuration)
+        looping, other = api.token(), api.token()
+        statuses = [api.ask(LEASED, token=looping).status for _ in range(5)]
+        self.assertEqual(statuses, [200, 200, 502, 502, 502])
+        refused = api.ask(LEASED, token=looping)
+        self.assertRegex(refused.message, r"\Atoken:[0-9a-f]+ has caused as many leases .* 2 in 1h "
+                                          r"\(max_rate_per_holder\): it may try again in \d")
+        self.assertEqual(api.ask(LEASED, token=other).status, 200)
+        self.assertEqual(api.ask(LEASED).status, 200)
+
     def test_a_killed_client_leaves_no_user(self):
         self.iam.fault("CreateAccessKey", kind="hold")
         self.addCleanup(self.iam.reset)

@@ -618,6 +618,149 @@ static void requests_beyond_the_limit_are_refused_not_kept(void **state)
 		close(fds[i]);
 }
 
+/* The same for all together: no user reaches its own limit. */
+
+#define SHARE ((size_t)100) /* a user */
+
+static void need_other_users(void)
+{
+	if (geteuid() != 0)
+		skip(); /* only root can come as somebody else */
+}
+
+static bool is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void close_all(struct scene *scene, const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
+	scene_run(scene);
+}
+
+static void silent_clients_of_several_users_are_not_kept_without_end(void **state)
+{
+	struct scene *scene = *state;
+	int fds[3 * SHARE];
+
+	need_other_users();
+	for (size_t i = 0; i < 3 * SHARE; i++) {
+		scene->uid = (uid_t)(1 + i / SHARE);
+		fds[i] = scene_connect(scene);
+	}
+	scene->uid = 0;
+	for (size_t i = 0; i < 3 * SHARE; i++)
+		assert_int_equal(is_closed(fds[i]), i < 3 * SHARE - API_SILENT_MAX);
+	assert_get(scene, DOWNLOAD, 200, "GREETING");
+	close_all(scene, fds, 3 * SHARE);
+}
+
+static void requests_of_several_users_beyond_the_limit_are_refused(void **state)
+{
+	struct scene *scene = *state;
+	int fds[API_CONNECTIONS_MAX];
+
+	need_other_users();
+	for (size_t i = 0; i < API_CONNECTIONS_MAX; i++) {
+		scene->uid = (uid_t)(1 + i / SHARE);
+		fds[i] = ask(scene, "POST", LEASES, "Content-Length: 10\r\n", "{");
+	}
+	scene->uid = 0;
+	assert_get(scene, DOWNLOAD, 503, "too many requests are under way");
+	close(fds[0]);
+	scene_run(scene);
+	assert_get(scene, DOWNLOAD, 200, "GREETING");
+	close_all(scene, fds + 1, API_CONNECTIONS_MAX - 1);
+}
+
+static void a_client_that_does_not_take_its_answer_is_cut_off(void **state)
+{
+	static char configuration[2 * 1024 * 1024];
+	struct scene *scene = *state;
+	char value[60001];
+	size_t n;
+
+	/* More than a socket holds. */
+	scene_free(scene);
+	memset(value, 'x', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	n = (size_t)sprintf(configuration,
+			    "{\"integrations\":{},\"projects\":{\"app\":{\"dev\":{\"secrets\":{");
+	for (int i = 0; i < 12; i++)
+		n += (size_t)sprintf(configuration + n, "%s\"K%d\":\"%s\"", i ? "," : "", i, value);
+	sprintf(configuration + n, "}}}}}");
+	*state = scene = scene_new(configuration);
+
+	int fd = ask(scene, "GET", DOWNLOAD, "", "");
+	scene_pass(scene, API_ANSWERING_MS - 1);
+	int other = ask(scene, "GET", DOWNLOAD, "", "");
+	scene_pass(scene, 1);
+	_cleanup_free_ char *heard = scene_hear(scene, fd);
+	assert_heard(heard, 200, "xxx");
+	assert_true(is_closed(fd));
+	assert_null(strstr(heard, "K9"));
+	close(fd);
+	/* One that came later still has its time. */
+	assert_false(recv(other, value, 1, MSG_PEEK | MSG_DONTWAIT) <= 0);
+	close(other);
+	scene_run(scene);
+}
+
+static int64_t refused_after(struct scene *scene)
+{
+	int fd = ask_with_token(scene, "/v3/me", "dp.st.dev.wrong");
+	int64_t begin = double_now_at;
+	char byte;
+
+	while (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
+		scene_pass(scene, API_REFUSAL_MS);
+	close(fd);
+	scene_run(scene);
+	return double_now_at - begin;
+}
+
+static void no_more_visitors_are_remembered_than_the_limit_says(void **state)
+{
+	struct scene *scene = *state;
+
+	need_other_users();
+	for (uid_t uid = 1; uid <= API_VISITORS_MAX + 1; uid++) {
+		scene->uid = uid;
+		close(ask_with_token(scene, "/v3/me", "dp.st.dev.wrong"));
+		scene_run(scene);
+	}
+	/* Who was here last is still known for his wrong token, who was first is not. */
+	assert_int_equal(refused_after(scene), 2 * API_REFUSAL_MS);
+	scene->uid = 3;
+	assert_int_equal(refused_after(scene), 2 * API_REFUSAL_MS);
+	scene->uid = 1;
+	assert_int_equal(refused_after(scene), API_REFUSAL_MS);
+	scene->uid = 0;
+}
+
+static void who_is_refused_again_and_again_does_not_fill_the_log(void **state)
+{
+	struct scene *scene = *state;
+
+	need_other_users();
+	scene->uid = 1;
+	for (unsigned i = 0; i < 3 * API_REFUSALS_TOLD_A_MINUTE; i++)
+		assert_get(scene, DOWNLOAD, 403, "may not read");
+	assert_int_equal(scene->n_token_events[API_REFUSED], API_REFUSALS_TOLD_A_MINUTE);
+	scene->uid = 2;
+	assert_get(scene, "/v3/dsec/leases", 403, "only root");
+	assert_int_equal(scene->n_token_events[API_REFUSED], API_REFUSALS_TOLD_A_MINUTE + 1);
+	scene->uid = 1;
+	scene_pass(scene, 60000);
+	assert_get(scene, DOWNLOAD, 403, "may not read");
+	assert_int_equal(scene->n_token_events[API_REFUSED], API_REFUSALS_TOLD_A_MINUTE + 2);
+	scene->uid = 0;
+}
+
 static void a_head_or_a_body_that_is_too_long_is_refused(void **state)
 {
 	struct scene *scene = *state;
@@ -759,6 +902,24 @@ static void watchers_beyond_the_limit_are_refused(void **state)
 		close(fds[i]);
 }
 
+static void watchers_of_several_tokens_beyond_the_limit_are_refused(void **state)
+{
+	struct scene *scene = *state;
+	int fds[API_WATCHERS_MAX];
+	char token[128];
+
+	for (size_t i = 0; i < API_WATCHERS_MAX; i++) {
+		if (i % API_WATCHERS_ASKER_MAX == 0)
+			make_token(scene, "", token);
+		fds[i] = watch(scene, token);
+	}
+	assert_get(scene, WATCH, 503, "too many are watching");
+	close(fds[0]);
+	scene_run(scene);
+	fds[0] = watch(scene, NULL);
+	close_all(scene, fds, API_WATCHERS_MAX);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -790,11 +951,17 @@ int main(void)
 		TEST(a_thousand_silent_clients_keep_nobody_out),
 		TEST(a_client_that_speaks_slowly_is_cut_off),
 		TEST(requests_beyond_the_limit_are_refused_not_kept),
+		TEST(silent_clients_of_several_users_are_not_kept_without_end),
+		TEST(requests_of_several_users_beyond_the_limit_are_refused),
+		TEST(a_client_that_does_not_take_its_answer_is_cut_off),
+		TEST(no_more_visitors_are_remembered_than_the_limit_says),
+		TEST(who_is_refused_again_and_again_does_not_fill_the_log),
 		TEST(a_head_or_a_body_that_is_too_long_is_refused),
 		TEST(a_watcher_hears_that_the_files_have_another_lease),
 		TEST(a_watcher_hears_when_its_own_lease_is_soon_over),
 		TEST(a_watcher_hears_signs_of_life_and_of_other_statics),
 		TEST(watchers_beyond_the_limit_are_refused),
+		TEST(watchers_of_several_tokens_beyond_the_limit_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,8 +178,8 @@ def engine_growth(steps):
     said = subprocess.run([stage.GROWTH, *words], check=True, stdout=subprocess.PIPE, text=True)
     lines = [list(map(float, line.split())) for line in said.stdout.splitlines()]
     for what, values, note in zip(
-            ("a lease found", "a lease made", "a timer moved"), zip(*lines),
-            ("thousands of leases do not fit the processor's caches", "likewise",
+            ("a lease found", "a lease made", "a holder ended", "a timer moved"), zip(*lines),
+            ("thousands of leases do not fit the processor's caches", "likewise", "likewise",
              "a heap: it grows with the logarithm")):
         yield Row(f"the engine alone: {what}, {steps[0]} to {steps[-1]:,} leases",
                   " ".join(f"{value:,.0f}" for value in values) + " ns", f"with {steps[0]}",

@@ -145,6 +145,17 @@ class Who(Case):
         self.assertEqual(failed[0]["caller"]["pid"], os.getpid())
         self.assertEqual(failed[0]["error"]["code"], "AccessDenied")
 
+    def test_who_has_caused_too_many_leases_is_refused_with_a_line(self):
+        dsec = self.dsec(secret={"max_rate": "2/h"}).mount()
+        dsec.read("app/dev/.json")
+        with self.assertRaises(OSError):
+            dsec.read("app/dev@1h/.json")
+        dsec.stop()
+        failed, = [line for line in self.lines(dsec) if line["event"] == "failed"]
+        self.assertEqual(failed["caller"]["pid"], os.getpid())
+        self.assertEqual(failed["error"]["kind"], "throttled")
+        self.assertIn("max_rate_per_holder", failed["error"]["message"])
+
     def test_lines_can_be_chosen_by_lease_and_time(self):
         dsec = self.dsec().mount()
         lease = dsec.read("app/dev/AWS_USER_LEASE_ID").decode()
@@ -159,6 +170,63 @@ class Who(Case):
             result = command("audit", "--config", dsec.config, "--since", wrong)
             self.assertEqual(result.returncode, 2, wrong)
             self.assertIn("is no time", result.stderr)
+
+    def test_reload_and_stop_name_who_asked_for_it(self):
+        dsec = self.dsec().mount()
+        me = os.readlink("/proc/self/exe")
+
+        def those(event):
+            lines = map(json.loads, dsec.audit.read_text().splitlines())
+            return [line for line in lines if line["event"] == event]
+
+        def last(event, n):
+            until(f"{n} {event}", lambda: len(those(event)) >= n)
+            return those(event)[-1]["caller"]
+
+        os.kill(dsec.pid(), signal.SIGHUP)
+        caller = last("reloaded", 1)
+        self.assertEqual((caller["pid"], caller["uid"]), (os.getpid(), os.getuid()))
+        self.assertEqual(caller["executable"], me)
+        self.assertRegex(caller["started"], r"\A2\d{3}-\d\d-\d\dT")
+        self.assertTrue(caller["cgroup"].startswith("/"))
+        # One that may be gone when it is looked at is known by its number at least.
+        child = subprocess.Popen(["sh", "-c", f"kill -HUP {dsec.pid()}"])
+        child.wait()
+        caller = last("reloaded", 2)
+        self.assertEqual((caller["pid"], caller["uid"]), (child.pid, os.getuid()))
+        # By the API.
+        with socket.socket(socket.AF_UNIX) as api:
+            api.settimeout(20)
+            api.connect(str(dsec.folder / "socket"))
+            api.sendall(b"POST /v3/dsec/reload HTTP/1.1\r\nHost: localhost\r\n"
+                        b"Content-Length: 0\r\n\r\n")
+            self.assertIn(b" 200 ", api.recv(4096))
+        caller = last("reloaded", 3)
+        self.assertEqual((caller["pid"], caller["executable"]), (os.getpid(), me))
+        right = dsec.config.read_text()
+        dsec.config.write_text("{")
+        os.kill(dsec.pid(), signal.SIGHUP)
+        self.assertEqual(last("reload_failed", 1)["pid"], os.getpid())
+        dsec.config.write_text(right)
+        dsec.stop()
+        stopped = self.lines(dsec)[-1]
+        self.assertEqual(stopped["event"], "stopped")
+        self.assertRegex(stopped["caller"]["executable"], "dsec$")
+
+    @unittest.skipUnless(ROOT, "asking as another user needs root")
+    def test_refusal_by_the_api_is_a_line(self):
+        dsec = self.dsec().mount()
+        asked = subprocess.run(
+            ["curl", "-sS", "--unix-socket", dsec.folder / "socket",
+             "http://localhost/v3/configs/config/secrets/download?project=app&config=dev"],
+            check=True, user=12345, group=23456, capture_output=True, text=True)
+        self.assertIn("may not read", asked.stdout)
+        dsec.stop()
+        refused, = [line for line in self.lines(dsec) if line["event"] == "refused"]
+        self.assertEqual((refused["project"], refused["config"]), ("app", "dev"))
+        self.assertEqual(refused["caller"]["uid"], 12345)
+        self.assertEqual(refused["peer"], "uid:12345")
+        self.assertIn("may not read app/dev", refused["error"]["message"])
 
     def test_log_holds_every_event_and_no_secret(self):
         dsec = self.dsec(secret={"ttl": "1h"}).mount()

@@ -483,7 +483,7 @@ class Terminal(Case):
         until("it sleeps", lambda: "sleep" in self.foreground())
         self.type("\x1a")
         self.expect(r"Stopped")
-        self.type("kill %1; jobs; echo =done=\n")
+        self.type("kill %1; wait %1; jobs; echo =done=\n")
         self.expect(r"=done=\r\n")
         self.leased()
         self.type("exit 5\n")

@@ -69,6 +69,16 @@ static struct provider *provider(void *arg, const struct integration *integratio
 	return &fixture->cloud.provider;
 }
 
+static int on_intended(void *arg, const struct journal_record *record, struct dsec_error *err)
+{
+	struct fixture *fixture = arg;
+
+	if (++fixture->n_intended < fixture->intents_refused_from ||
+	    fixture->intents_refused_from == 0)
+		return 0;
+	return dsec_error_set(err, DSEC_ERROR_NO_SPACE, "no line can be written");
+}
+
 static void on_lease(void *arg, enum lease_event event, const struct lease *lease,
 		     const char *reason)
 {
@@ -175,7 +185,8 @@ struct fixture *fixture_new(const char *json)
 		.journal = &fixture->disk.journal,
 		.provider = provider,
 		.provider_arg = fixture,
-		.observer = {.lease = on_lease,
+		.observer = {.intended = on_intended,
+			     .lease = on_lease,
 			     .failed = on_failed,
 			     .handed_out = on_handed_out,
 			     .due = on_due,
@@ -303,6 +314,37 @@ void fixture_read_alone(struct fixture *fixture, struct reader *reader, const ch
 
 	for (int scope = 0; scope < SCOPES; scope++)
 		request.holders[scope] = lease_holder_of(HOLDER_OPEN, number);
+	ask(fixture, reader, &request);
+}
+
+void fixture_read_for(struct fixture *fixture, struct reader *reader, const char *config,
+		      uint64_t number, const char *payer)
+{
+	struct acquire request = {
+		.project = "a",
+		.config = config,
+		.secrets = 1,
+		.caller = {.pid = 1},
+		.payer = payer,
+	};
+
+	for (int scope = 0; scope < SCOPES; scope++)
+		request.holders[scope] = number ? lease_holder_of(HOLDER_OPEN, number) : 0;
+	ask(fixture, reader, &request);
+}
+
+void fixture_read_in_scope(struct fixture *fixture, struct reader *reader, const char *config,
+			   enum lease_scope scope, lease_holder holder,
+			   const struct lease_caller *caller)
+{
+	struct acquire request = {
+		.project = "a",
+		.config = config,
+		.secrets = 1,
+		.caller = *caller,
+	};
+
+	request.holders[scope] = holder;
 	ask(fixture, reader, &request);
 }
 

@@ -27,8 +27,9 @@ struct fixture {
 	struct engine_env env;
 
 	/* What the observer saw. */
-	unsigned n_active, n_ended, n_gone, n_failed, n_handed_out, n_due, n_rotated;
-	bool held; /* somebody holds whatever lease is due */
+	unsigned n_intended, n_active, n_ended, n_gone, n_failed, n_handed_out, n_due, n_rotated;
+	unsigned intents_refused_from; /* that one and all that follow; 0: none is */
+	bool held;                     /* somebody holds whatever lease is due */
 	char last_reason[160];
 	char log[4096]; /* the latest lines */
 
@@ -82,6 +83,12 @@ void fixture_read_as(struct fixture *fixture, struct reader *reader, const char 
 /* For leases that nobody else is ever given. */
 void fixture_read_alone(struct fixture *fixture, struct reader *reader, const char *config,
 			uint64_t secrets, uint64_t number);
+/* The same (with number 0: for shared leases) by who is charged for them. */
+void fixture_read_for(struct fixture *fixture, struct reader *reader, const char *config,
+		      uint64_t number, const char *payer);
+void fixture_read_in_scope(struct fixture *fixture, struct reader *reader, const char *config,
+			   enum lease_scope scope, lease_holder holder,
+			   const struct lease_caller *caller);
 void reader_finish(struct reader *reader);
 
 /* A read that must succeed; the lease for lease_unref. */

@@ -169,6 +169,33 @@ static void taken_name_is_left_to_its_owner(void **state)
 	reader_finish(&reader);
 }
 
+static void another_name_that_cannot_be_recorded_is_not_used(void **state)
+{
+	struct fixture *fixture = *state;
+	struct disk *disk = &fixture->disk;
+	struct reader reader;
+
+	disk->delay_min_ms = disk->delay_max_ms = SECOND_MS;
+	fixture->intents_refused_from = 2;
+	fixture_read(fixture, &reader);
+	while (list_empty(&disk->records))
+		fixture_run(fixture, 1);
+	cloud_make_user(&fixture->cloud,
+			list_first(&disk->records, struct disk_record, link)->record.user,
+			"/somebody/");
+	fixture_run(fixture, 10 * SECOND_MS);
+	assert_int_equal(fixture->n_intended, 2);
+	assert_true(reader.answered);
+	assert_null(reader.lease);
+	assert_int_equal(reader.err.kind, DSEC_ERROR_NO_SPACE);
+	assert_int_equal(fixture->cloud.n_calls[PROVIDER_CREATE_USER], 1);
+	assert_int_equal(fixture->cloud.n_users, 1);
+	assert_true(list_empty(&disk->records));
+	/* When it can be, all is as it was. */
+	fixture->intents_refused_from = 0;
+	lease_unref(fixture_lease(fixture));
+}
+
 static void lost_key_is_discarded_before_another_is_made(void **state)
 {
 	struct fixture *fixture = *state;
@@ -395,6 +422,7 @@ int main(void)
 		TEST(lease_with_too_little_life_is_not_handed_out),
 		TEST(lost_answer_of_create_user_adopts_our_name),
 		TEST(taken_name_is_left_to_its_owner),
+		TEST(another_name_that_cannot_be_recorded_is_not_used),
 		TEST(lost_key_is_discarded_before_another_is_made),
 		TEST(young_user_not_shown_yet_is_asked_again),
 		TEST(key_is_handed_out_only_after_three_acceptances_in_a_row),

@@ -65,6 +65,34 @@ static void a_holders_end_ends_its_leases_and_no_others(void **state)
 	reader_finish(&two);
 }
 
+/* Of several secrets and TTLs, and whatever they are doing. */
+static void all_that_a_holder_has_ends_with_it(void **state)
+{
+	const struct lease_caller caller = {.pid = 1};
+	struct fixture *fixture = *state;
+	struct reader readers[8], made;
+
+	for (uint64_t i = 0; i < 8; i++)
+		fixture_read_in_scope(fixture, &readers[i], i % 2 ? "one" : "two", SCOPE_SHARED,
+				      lease_holder_of(HOLDER_PROCESS, 1 + i / 4), &caller);
+	fixture_run(fixture, 10 * SECOND_MS);
+	assert_int_equal(fixture->cloud.n_users, 4);
+	fixture_read_as(fixture, &made, "few", 1, 0, 0);
+	engine_end_holder(fixture->engine, lease_holder_of(HOLDER_PROCESS, 1), "ended");
+	assert_int_equal(fixture->n_ended, 2);
+	engine_end_holder(fixture->engine, lease_holder_of(HOLDER_PROCESS, 1), "ended");
+	engine_end_holder(fixture->engine, lease_holder_of(HOLDER_PROCESS, 3), "ended");
+	assert_int_equal(fixture->n_ended, 2);
+	fixture_run(fixture, 10 * SECOND_MS);
+	assert_int_equal(fixture->cloud.n_users, 3);
+	engine_end_holder(fixture->engine, lease_holder_of(HOLDER_PROCESS, 2), "ended");
+	fixture_run(fixture, 10 * SECOND_MS);
+	assert_string_equal(fixture_only_user(fixture)->name, made.lease->user);
+	for (size_t i = 0; i < 8; i++)
+		reader_finish(&readers[i]);
+	reader_finish(&made);
+}
+
 static void what_is_made_for_one_who_has_left_is_undone(void **state)
 {
 	struct fixture *fixture = *state;
@@ -186,6 +214,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(an_exclusive_lease_is_given_to_nobody_else),
 		TEST(a_holders_end_ends_its_leases_and_no_others),
+		TEST(all_that_a_holder_has_ends_with_it),
 		TEST(what_is_made_for_one_who_has_left_is_undone),
 		TEST(one_secret_refused_leaves_no_lease_of_the_other),
 		TEST(a_reader_who_waited_too_long_leaves_no_lease),

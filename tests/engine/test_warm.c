@@ -294,6 +294,73 @@ static void a_token_of_max_rate_is_a_reader_s_first(void **state)
 	fixture_free(fixture);
 }
 
+/* Who waits for a token, in their order, before who comes when it is there. */
+static void what_becomes_ready_is_the_first_s_that_waits(void **state)
+{
+	struct fixture *fixture =
+		fixture_new(EC2("\"scope\": \"user\", \"warm\": 1, \"max_rate\": \"2/m\""));
+	struct reader made, first, second, late;
+
+	/* One token for the place, which is slow, one for the first reader. */
+	fixture->bad_op = PROVIDER_CREATE_KEY;
+	fixture->n_bad = 1;
+	fixture->bad = (struct cloud_fate){.latency_ms = 5000};
+	fixture_run(fixture, 100);
+	fixture_read_as(fixture, &made, "dev", 1, 0, 1000);
+	fixture_run(fixture, SECOND_MS);
+	assert_non_null(made.lease);
+	fixture_read_as(fixture, &first, "dev", 1, 0, 1001);
+	fixture_read_as(fixture, &second, "dev", 1, 0, 1002);
+	fixture_run(fixture, 3 * SECOND_MS);
+	assert_false(first.answered);
+	fixture_run(fixture, 3 * SECOND_MS);
+	assert_non_null(first.lease);
+	assert_int_equal(first.lease->slot.holder, lease_holder_user(1001));
+	assert_false(second.answered);
+	assert_int_equal(users(fixture), 2); /* and none was made for it besides */
+
+	/* The next is made with the next token, which the place does not get before the reader. */
+	fixture_read_as(fixture, &late, "dev", 1, 0, 1002);
+	assert_false(late.answered);
+	fixture_run(fixture, 25 * SECOND_MS);
+	assert_non_null(second.lease);
+	assert_ptr_equal(second.lease, late.lease);
+	assert_int_equal(users(fixture), 3);
+	reader_finish(&made);
+	reader_finish(&first);
+	reader_finish(&second);
+	reader_finish(&late);
+	fixture_free(fixture);
+}
+
+static void what_was_renewed_is_offered_to_who_waits(void **state)
+{
+	struct fixture *fixture =
+		fixture_new(EC2("\"scope\": \"user\", \"warm\": 1, \"max_rate\": \"2/m\""));
+	const struct journal_record *line;
+	struct reader first, second, later;
+	struct dsec_error err;
+
+	/* What is ready is being renewed, and cannot be had for that moment; then the tokens are
+	 * gone. */
+	fixture_run(fixture, MINUTE_MS);
+	line = disk_by_user(&fixture->disk, fixture_only_user(fixture)->name);
+	fixture->bad_op = PROVIDER_PUT_POLICY;
+	fixture->n_bad = 1;
+	fixture->bad = (struct cloud_fate){.latency_ms = 5000};
+	assert_int_equal(engine_renew(fixture->engine, line->lease_id, 2 * HOUR_MS, &err), 0);
+	fixture_run(fixture, SECOND_MS);
+	fixture_read_as(fixture, &first, "dev", 1, 2 * HOUR_MS, 1000);
+	fixture_read_as(fixture, &second, "dev", 1, 2 * HOUR_MS, 1001);
+	fixture_read_as(fixture, &later, "dev", 1, 0, 1002);
+	fixture_run(fixture, 6 * SECOND_MS);
+	assert_non_null(later.lease);
+	reader_finish(&first);
+	reader_finish(&second);
+	reader_finish(&later);
+	fixture_free(fixture);
+}
+
 static void a_reload_makes_and_ends_what_is_ready(void **state)
 {
 	struct fixture *fixture = fixture_new(EC2("\"scope\": \"user\""));
@@ -411,6 +478,8 @@ int main(void)
 		cmocka_unit_test(a_failure_is_tried_again_ever_less_often_and_refuses_no_reader),
 		cmocka_unit_test(who_comes_while_it_is_made_waits_for_that_one),
 		cmocka_unit_test(a_token_of_max_rate_is_a_reader_s_first),
+		cmocka_unit_test(what_becomes_ready_is_the_first_s_that_waits),
+		cmocka_unit_test(what_was_renewed_is_offered_to_who_waits),
 		cmocka_unit_test(a_reload_makes_and_ends_what_is_ready),
 		cmocka_unit_test(what_is_ready_under_an_old_policy_is_nobody_s),
 		cmocka_unit_test(what_was_revoked_is_made_again),

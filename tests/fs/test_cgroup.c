@@ -79,6 +79,33 @@ static void what_runs_in_a_container_cannot_call_itself_another(void **state)
 	assert_string_equal(outer.name, inner.name);
 }
 
+static void who_is_started_again_and_again_counts_as_one(void **state)
+{
+	static const struct {
+		const char *text, *lasting;
+	} cases[] = {
+		{"0::/system.slice/docker-" ID ".scope\n", "docker:" ID},
+		{"0::/system.slice/nginx.service/worker", "nginx.service"},
+		{"0::/jobs/one", "/jobs/one"},
+		/* Of each start of a container of Kubernetes there is another name. */
+		{"0::/kubepods.slice/kubepods-pod1.slice/crio-" ID ".scope/x",
+		 "kubepods-pod1.slice"},
+		{"0::/kubepods/besteffort/pod12/" ID, "pod12"},
+		/* As there is of each session of a user. */
+		{"0::/user.slice/user-1000.slice/session-3.scope", ""},
+		{"0::/user.slice/user-1000.slice/user@1000.service/app.slice/a.service", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char lasting[CGROUP_PATH_MAX];
+		struct cgroup cgroup;
+
+		assert_int_equal(cgroup_parse(&cgroup, cases[i].text), 0);
+		cgroup_lasting(&cgroup, lasting);
+		assert_string_equal(lasting, cases[i].lasting);
+	}
+}
+
 static void the_unified_hierarchy_is_preferred_then_systemds(void **state)
 {
 	struct cgroup cgroup;
@@ -147,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_are_known_by_their_runtime),
 		cmocka_unit_test(what_runs_in_a_container_cannot_call_itself_another),
+		cmocka_unit_test(who_is_started_again_and_again_counts_as_one),
 		cmocka_unit_test(the_unified_hierarchy_is_preferred_then_systemds),
 		cmocka_unit_test(a_path_that_is_too_long_is_no_container),
 		cmocka_unit_test(the_folder_is_found_by_the_hierarchys_mount),

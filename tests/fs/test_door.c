@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,6 +307,42 @@ static void worker_that_does_not_listen_does_not_hold_the_keeper_up(void **state
 	assert_true(door_keeper_dispatch(room->keeper));
 }
 
+static void a_signal_comes_with_who_sent_it(void **state)
+{
+	struct room *room = *state;
+	struct door_sender sent, came;
+	struct door_message order;
+	int fd;
+
+	door_find_sender(getpid(), getuid(), &sent);
+	assert_int_not_equal(sent.who.start_time, 0);
+	assert_non_null(strstr(sent.who.executable, "test_door"));
+	door_keeper_signal(room->keeper, SIGHUP, &sent);
+	assert_int_equal(door_receive(room->fd, &order, &fd), 0);
+	assert_int_equal(order.kind, DOOR_SIGNAL);
+	assert_int_equal(order.number, SIGHUP);
+	assert_true(door_sender(&order, &came));
+	assert_memory_equal(&came, &sent, sizeof(came));
+
+	/* Of one that is gone there is what the kernel has said. */
+	pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	door_find_sender(child, 1234, &sent);
+	assert_int_equal(sent.pid, child);
+	assert_int_equal(sent.uid, 1234);
+	assert_int_equal(sent.who.start_time, 0);
+
+	/* And of a terminal's nothing; nor of what is none. */
+	door_keeper_signal(room->keeper, SIGINT, NULL);
+	assert_int_equal(door_receive(room->fd, &order, &fd), 0);
+	assert_false(door_sender(&order, &came));
+	order.kind = DOOR_NOTICE;
+	order.n = sizeof(came);
+	assert_false(door_sender(&order, &came));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +355,7 @@ int main(void)
 		TEST(packet_that_is_no_message_harms_nobody),
 		TEST(descriptor_that_nobody_asked_for_is_closed),
 		TEST(worker_that_does_not_listen_does_not_hold_the_keeper_up),
+		TEST(a_signal_comes_with_who_sent_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

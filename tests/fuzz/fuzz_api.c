@@ -62,7 +62,7 @@ static void must(bool holds)
 		abort();
 }
 
-static int reload(void *arg, struct dsec_error *err)
+static int reload(void *arg, const struct lease_caller *caller, struct dsec_error *err)
 {
 	return *(unsigned *)arg % 2 ? dsec_error_set(err, DSEC_ERROR_INVALID, "a mistake") : 0;
 }

@@ -85,6 +85,7 @@ static void check_dynamic(const struct dynamic_secret *secret)
 	check(secret->ttl_ms >= CATALOG_TTL_MIN_MS && secret->ttl_ms <= secret->max_ttl_ms);
 	check(secret->min_validity_ms >= 0 && secret->min_validity_ms < secret->ttl_ms);
 	check(secret->max_leases > 0 && secret->max_rate > 0 && secret->max_rate_per_ms > 0);
+	check(secret->max_rate_per_holder > 0 && secret->max_rate_per_holder_ms > 0);
 	check(*secret->policy || secret->n_policy_arns > 0);
 	check(catalog_min_validity(secret, secret->ttl_ms) <= secret->min_validity_ms);
 	check(catalog_min_validity(secret, CATALOG_TTL_MIN_MS) <= CATALOG_TTL_MIN_MS / 2);

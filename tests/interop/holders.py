@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """A lease ends with its holder: within a second its user is gone from IAM."""
 
+import errno
 import json
 import os
 import pathlib
@@ -220,6 +221,37 @@ print(old, new)
         self.assertEqual(len(self.iam.users()), 1)
         process.kill(), other.kill()
         self.gone()
+
+    def test_a_container_that_loops_leaves_leases_to_the_others(self):
+        """Each turn of the loop is another process, and the container another one each time."""
+        if not UNIFIED or not os.access(UNIFIED, os.W_OK):
+            self.skipTest("no unified cgroup hierarchy that we may write to")
+        self.start(scope="process", max_rate="8/h")
+        looping, other = make_group(), make_group()
+        self.addCleanup(os.rmdir, looping)
+        self.addCleanup(os.rmdir, other)
+
+        def read(folder, times):
+            return subprocess.run(
+                ["sh", "-c", f'echo $$ >{folder}/cgroup.procs; i=0; '
+                 f'while [ $((i += 1)) -le {times} ]; do cat "$0"; echo; done',
+                 self.config / KEY], capture_output=True, text=True)
+
+        first = read(looping, 20)
+        self.assertEqual(len(first.stdout.split()), 4)
+        self.assertEqual(first.stderr.count(os.strerror(errno.EAGAIN)), 16)
+        os.rmdir(looping)
+        os.mkdir(looping, 0o755)
+        self.assertEqual(read(looping, 5).stdout.split(), [])
+        status = self.dsec.status()
+        self.assertIn(f"/{os.path.basename(looping)} has caused as many leases of AWS_USER as one "
+                      "holder may, 4 in 1h (max_rate_per_holder): it may try again in ", status)
+        metrics = self.dsec.read(".dsec/metrics").decode()
+        self.assertIn("\ndsec_readers_held_back_total 21\n", metrics)
+        # The others have what is left, at once.
+        since = time.monotonic()
+        self.assertEqual(len(read(other, 4).stdout.split()), 4)
+        self.assertLess(time.monotonic() - since, 20)  # of read_timeout's thirty
 
     def test_a_crash_loop_never_has_more_users_than_max_leases(self):
         """So many short lives, as many at once as find a processor."""

@@ -272,6 +272,32 @@ static void failure_is_told_with_awss_own_words(void **state)
 			    "\"request_id\":\"7a62c49f\"}}\n");
 }
 
+/* Who comes over the network has no uid. */
+static void bearer_of_a_token_is_named_by_it(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct lease_caller caller = {
+		.uid = (uid_t)-1, .gid = (gid_t)-1, .name = "token:0123456789abcdef"};
+	struct dsec_error err;
+
+	dsec_error_set(&err, DSEC_ERROR_QUOTA, "too many");
+	audit_failed(fixture->audit, &lease.slot, &caller, &err);
+	audit_handed_out(fixture->audit, &lease, &caller);
+	audit_refused(fixture->audit, "token:0123456789abcdef", "ip:127.0.0.1", &caller, "app",
+		      "prd", "not this one");
+	assert_string_equal(read_lines(fixture->file),
+			    "{" TIME_TEXT ",\"event\":\"failed\",\"project\":\"app\","
+			    "\"config\":\"dev\",\"secret\":\"AWS_USER\","
+			    "\"token\":\"token:0123456789abcdef\",\"caller\":{},"
+			    "\"error\":{\"kind\":\"quota\",\"message\":\"too many\"}}\n"
+			    "{" TIME_TEXT ",\"event\":\"handed_out\"," LEASE_TEXT
+			    ",\"token\":\"token:0123456789abcdef\",\"caller\":{}}\n"
+			    "{" TIME_TEXT ",\"event\":\"refused\",\"project\":\"app\","
+			    "\"config\":\"prd\",\"token\":\"token:0123456789abcdef\","
+			    "\"peer\":\"ip:127.0.0.1\",\"caller\":{},"
+			    "\"error\":{\"kind\":\"not_allowed\",\"message\":\"not this one\"}}\n");
+}
+
 static const struct journal_record record = {
 	.lease_id = "969eb8c9-f186-475b-8c32-3556de0aef21",
 	.project = "app",
@@ -949,6 +975,7 @@ int main(void)
 		TEST(chain_is_the_one_that_is_documented),
 		TEST(caller_that_cannot_be_seen_has_no_pid),
 		TEST(failure_is_told_with_awss_own_words),
+		TEST(bearer_of_a_token_is_named_by_it),
 		TEST(revocation_that_fails_is_told_with_its_user),
 		TEST(caller_is_named_by_what_it_runs),
 		TEST(thread_that_asks_is_named_too),

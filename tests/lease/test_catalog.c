@@ -93,6 +93,8 @@ static void what_is_not_said_is_dopplers_or_the_contracts(void **state)
 	assert_int_equal(secret->max_leases, 100);
 	assert_int_equal(secret->max_rate, 30);
 	assert_int_equal(secret->max_rate_per_ms, 60000);
+	assert_int_equal(secret->max_rate_per_holder, 15);
+	assert_int_equal(secret->max_rate_per_holder_ms, 60000);
 	assert_null(secret->permissions_boundary);
 	catalog_unref(catalog);
 }
@@ -111,7 +113,8 @@ static void what_is_said_is_what_is_read(void **state)
 		"\"ttl\":\"1h\",\"max_ttl\":\"2h\",\"min_validity\":\"1m\",\"policy_arns\":["
 		"\"arn:aws:iam::aws:policy/A\"],\"permissions_boundary\":"
 		"\"arn:aws-cn:iam::123456789012:policy/p/B\",\"tags\":{\"z\":\"1\",\"a\":\"\"},"
-		"\"scope\":\"user\",\"max_leases\":5,\"max_rate\":\"7/h\"}},\"access\":{\"user\":"
+		"\"scope\":\"user\",\"max_leases\":5,\"max_rate\":\"7/h\","
+		"\"max_rate_per_holder\":\"3/h\"}},\"access\":{\"user\":"
 		"\"app\",\"group\":\"dsec\",\"mode\":\"444\"}}}},\"read_timeout\":\"5s\","
 		"\"unmount_timeout\":\"1h\",\"api\":{\"listen\":[\"unix:/run/dsec.sock\"],"
 		"\"admin_group\":\"dsec\"},\"audit\":{\"file\":\"/a\"}}");
@@ -156,6 +159,8 @@ static void what_is_said_is_what_is_read(void **state)
 	assert_int_equal(secret->max_leases, 5);
 	assert_int_equal(secret->max_rate, 7);
 	assert_int_equal(secret->max_rate_per_ms, 3600000);
+	assert_int_equal(secret->max_rate_per_holder, 3);
+	assert_int_equal(secret->max_rate_per_holder_ms, 3600000);
 	assert_int_equal(catalog->read_timeout_ms, 5000);
 	assert_int_equal(catalog->unmount_timeout_ms, 3600000);
 	assert_string_equal(catalog->api_listen[0], "unix:/run/dsec.sock");

@@ -76,6 +76,7 @@ void sim_choose_life(struct sim *sim)
 	bool many = one_in(sim, 8);
 	int rate = many ? 500 : rates[world_between(&sim->world, 0, 2)];
 	int64_t ttl_s = many ? 1800 : ttls_s[world_between(&sim->world, 0, 2)];
+	const char *holder_rate = many ? "100/s" : one_in(sim, 2) ? "30/m" : "4/m";
 	char common[SECRETS_JSON_MAX];
 
 	choose_weather(sim);
@@ -100,9 +101,10 @@ void sim_choose_life(struct sim *sim)
 	sim->world.local_ms += world_between(&sim->world, -14, 14) * SIM_MINUTE_MS;
 	snprintf(common, sizeof(common),
 		 "\"integration\": \"aws\", \"ttl\": \"%llds\", \"max_ttl\": \"%llds\", "
-		 "\"max_leases\": %u, \"warm\": %u, \"max_rate\": \"%s\"",
+		 "\"max_leases\": %u, \"warm\": %u, \"max_rate\": \"%s\", "
+		 "\"max_rate_per_holder\": \"%s\"",
 		 (long long)ttl_s, (long long)(sim->max_ttl_ms / 1000), sim->max_leases, sim->warm,
-		 many ? "200/s" : "60/m");
+		 many ? "200/s" : "60/m", holder_rate);
 	for (size_t i = 0; i < SIM_CATALOGS; i++)
 		sim->catalogs[i] = make_catalog(sim, i, rate, common);
 }
