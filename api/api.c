@@ -133,6 +133,11 @@ void api_offer_reload(struct api *api, api_reload_function *reload, void *arg)
 	api->reload_arg = arg;
 }
 
+void api_offer_files(struct api *api, const struct api_files *files)
+{
+	api->files = *files;
+}
+
 void api_lease(struct api *api, enum lease_event event, const struct lease *lease)
 {
 	if (event == LEASE_GONE)

@@ -28,11 +28,15 @@
  *   /v3/dsec/credentials/PROJECT/CONFIG/NAME   the shared lease of a dynamic secret, as AWS's SDKs
  *                                          ask for container credentials
  *   /v3/dsec/tokens                        {"tokens":[{"slug":ID,"project":…,"config":…,…}]}
- *   POST /v3/dsec/tokens                   {"project":…,"config":…,"ttl_sec":N}, the last optional:
- *                                          {"token":"dp.st.…","slug":ID,…}
+ *   POST /v3/dsec/tokens                   {"project":…,"config":…,"ttl_sec":N,"held":true}, the
+ *                                          last two optional: {"token":"dp.st.…","slug":ID,…}
+ *   POST /v3/dsec/tokens/ID/hold           of one that was made with "held": who asks holds it, too
  *   DELETE /v3/dsec/tokens/ID
  *   POST /v3/dsec/reload                   has the configuration read again
  *   /metrics
+ *
+ * Who connects to a Unix socket from an address of the form that systemd has for LoadCredential= is
+ * not spoken to in HTTP: it gets the bytes of the file that its address names (credential.c).
  *
  * Every answer is JSON but for downloads in other formats and metrics, closes its connection, and
  * comes within API_ANSWER_MS. Errors have Doppler's form: {"messages":["…"],"success":false}.
@@ -45,6 +49,7 @@
 
 #include "lease/catalog.h"
 #include "lease/clock.h"
+#include "lease/download.h"
 #include "lease/engine.h"
 #include "lease/error.h"
 
@@ -80,6 +85,12 @@
 #define API_REFUSAL_DOUBLINGS 4 /* at most */
 #define API_REFUSAL_FORGET_MS 60000
 #define API_REFUSALS_MAX      16u /* of one peer that are held back; one more is told 429 */
+
+/* What systemd takes for a credential, at most; and so a refusal is longer than that. */
+#define API_CREDENTIAL_MAX (1024u * 1024)
+/* Units that may wait at once, beside those connections above: many start with the machine, and one
+ * more does not start. */
+#define API_CREDENTIALS_MAX 512u
 
 /* Refusals of one peer that are told; further ones are not written down. */
 #define API_REFUSALS_TOLD_A_MINUTE 60
@@ -143,6 +154,20 @@ void api_reload(struct api *api, struct catalog *catalog);
 typedef int api_reload_function(void *arg, const struct lease_caller *caller,
 				struct dsec_error *err);
 void api_offer_reload(struct api *api, api_reload_function *reload, void *arg);
+
+/* What systemd asks a Unix socket for by LoadCredential= (credential.c): files of the mount. */
+typedef void api_given(void *arg, struct download *bytes, const struct dsec_error *err);
+struct api_files {
+	/* As fs_give and fs_give_up do. */
+	uint64_t (*give)(void *arg, const char *path, const struct lease_caller *caller,
+			 api_given *given, void *given_arg);
+	void (*give_up)(void *arg, uint64_t give);
+	/* Somebody was refused: a sentence for the operator. */
+	void (*refused)(void *arg, const char *sentence);
+	void *arg;
+};
+/* Without, whoever asks so is refused. */
+void api_offer_files(struct api *api, const struct api_files *files);
 
 /* What the engine's observer is told. */
 void api_lease(struct api *api, enum lease_event event, const struct lease *lease);

@@ -4,6 +4,7 @@
  *   api.c       life, the loop, what the engine tells
  *   listen.c    the sockets
  *   door.c      clients from accept(2) on: who they are, how many, until they have said something
+ *   credential.c  a client that is systemd and wants a file's bytes
  *   exchange.c  one request on its way from libmicrohttpd to its handler, and the answer back
  *   router.c    which handler
  *   asker.c       who asks, and what he may; visitor.c how often
@@ -23,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "api/api.h"
@@ -61,6 +63,7 @@ struct api {
 	unsigned char etag_key[32];
 	api_reload_function *reload; /* NULL: there is no way to */
 	void *reload_arg;
+	struct api_files files;
 	bool resumed; /* libmicrohttpd has to be run for what was resumed; no descriptor says so */
 	struct client *arriving; /* the one that libmicrohttpd is being given */
 };
@@ -123,7 +126,8 @@ struct client {
 	char *unframed; /* what came behind a request that has no body (unframed.c); NULL: nothing
 			 */
 	size_t n_unframed;
-	bool claimed; /* libmicrohttpd will say when it is over */
+	bool claimed;                  /* libmicrohttpd will say when it is over */
+	struct credential *credential; /* it is systemd's; NULL: it is to speak HTTP */
 };
 
 void door_arrival(struct source *source, uint32_t events);
@@ -146,6 +150,14 @@ enum unframed {
 /* Looks at what a client has said so far; `last`: nothing more is waited for. */
 enum unframed unframed_look(struct client *client, bool last);
 
+/* systemd (credential.c). */
+
+/* Is this the address of one that wants a credential? Then the client, which has said nothing, is
+ * served so, to its end. */
+bool credential_begin(struct client *client, const struct sockaddr_storage *address,
+		      socklen_t size);
+struct credential *credential_free(struct credential *credential); /* NULL-safe; returns NULL */
+
 /* Who asks (asker.c). */
 
 struct asker {
@@ -156,6 +168,8 @@ struct asker {
 	char project[CATALOG_NAME_MAX + 1], config[CATALOG_NAME_MAX + 1]; /* the token's */
 };
 
+/* Is it root, or whoever the daemon runs as, on a Unix socket? */
+bool asker_is_ours(const struct client *client);
 /* Says who it is; false: the call is answered with what is wrong, or will be. */
 bool asker_identify(struct call *call);
 void asker_token_id(char to[PEER_ID_MAX], const char *token_id);
@@ -346,6 +360,7 @@ void route_lease_revoke(struct call *call);
 void route_lease_renew(struct call *call);
 void route_tokens(struct call *call);
 void route_token_create(struct call *call);
+void route_token_hold(struct call *call);
 void route_token_revoke(struct call *call);
 void route_credentials(struct call *call);
 void route_watch(struct call *call);

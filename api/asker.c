@@ -34,7 +34,7 @@ static bool is_member(const struct client *client, gid_t group)
 }
 
 /* Root, and whoever the daemon runs as, could have all this without asking. */
-static bool is_ours(const struct client *client)
+bool asker_is_ours(const struct client *client)
 {
 	uid_t uid = client->peer.caller.uid;
 
@@ -49,8 +49,8 @@ static void identify_peer(struct call *call)
 
 	asker->caller = client->peer.caller;
 	snprintf(asker->id, sizeof(asker->id), "%s", client->peer.id);
-	asker->admin = is_ours(client) || (client->peer.local && api->has_admin_group &&
-					   is_member(client, api->admin_group));
+	asker->admin = asker_is_ours(client) || (client->peer.local && api->has_admin_group &&
+						 is_member(client, api->admin_group));
 }
 
 /* Tokens. */
@@ -267,7 +267,7 @@ static bool may_read(const struct call *call, const struct config *config)
 
 	if (!is_listed(client, access)) /* root is no exception */
 		return false;
-	if (is_ours(client))
+	if (asker_is_ours(client))
 		return true;
 	/* As the kernel reads a file's mode: the first class that fits decides. */
 	if (client->peer.caller.uid == access->uid)

@@ -27,6 +27,7 @@ static void forget(struct client *client)
 	if (client->call)
 		client->call->client = NULL;
 	free(client->unframed);
+	credential_free(client->credential);
 	who_unref(client->peer.caller.who);
 	free(client);
 }
@@ -48,7 +49,7 @@ static struct client *find(const struct api *api, bool silent, const char *id, s
 	list_each (at, &api->clients) {
 		struct client *client = container_of(at, struct client, link);
 
-		if ((client->state == CLIENT_SILENT) != silent ||
+		if (client->credential || (client->state == CLIENT_SILENT) != silent ||
 		    (id && strcmp(client->peer.id, id) != 0))
 			continue;
 		if (!first)
@@ -223,7 +224,8 @@ static void name_remote(struct peer *peer, const struct sockaddr_storage *addres
 	snprintf(peer->id, sizeof(peer->id), "ip:%s", text);
 }
 
-static void arrive(struct listener *listener, int fd, const struct sockaddr_storage *address)
+static void arrive(struct listener *listener, int fd, const struct sockaddr_storage *address,
+		   socklen_t size)
 {
 	struct api *api = listener->api;
 	struct client *client = alloc_zeroed(1, sizeof(*client));
@@ -240,6 +242,8 @@ static void arrive(struct listener *listener, int fd, const struct sockaddr_stor
 	make_room(api, client->peer.id);
 	list_init(&client->link);
 	list_append(&api->clients, &client->link);
+	if (listener->local && credential_begin(client, address, size))
+		return;
 	set_deadline(client, API_SILENT_MS);
 	if (source_add(api, &client->source, fd, EPOLLIN | EPOLLRDHUP | EPOLLET) < 0)
 		client_close(client);
@@ -258,7 +262,7 @@ void door_arrival(struct source *source, uint32_t events)
 
 		if (fd < 0)
 			return;
-		arrive(listener, fd, &address);
+		arrive(listener, fd, &address, size);
 	}
 }
 

@@ -32,6 +32,7 @@ static const struct route {
 	{"GET", "/v3/dsec/credentials/*/*/*", NEED_NOTHING, route_credentials},
 	{"GET", "/v3/dsec/tokens", NEED_ADMIN, route_tokens},
 	{"POST", "/v3/dsec/tokens", NEED_ADMIN, route_token_create},
+	{"POST", "/v3/dsec/tokens/*/hold", NEED_ADMIN, route_token_hold},
 	{"DELETE", "/v3/dsec/tokens/*", NEED_ADMIN, route_token_revoke},
 	{"POST", "/v3/dsec/reload", NEED_ADMIN, route_reload},
 	{"GET", "/metrics", NEED_NOTHING, route_metrics},

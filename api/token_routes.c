@@ -6,7 +6,8 @@
 #include "lease/duration.h"
 #include "lease/secret.h"
 
-#define EXAMPLE "{\"project\": …, \"config\": …, \"ttl_sec\": SECONDS or none}"
+#define EXAMPLE                                                                                    \
+	"{\"project\": …, \"config\": …, \"ttl_sec\": SECONDS or none, \"held\": true or none}"
 
 static bool have_tokens(struct call *call)
 {
@@ -43,6 +44,21 @@ static bool read_ttl(struct call *call, const json_t *body, int64_t *ret_ms)
 	return true;
 }
 
+/* The process at the other end, to hold a token. It waits for the answer, and so is still it. */
+static bool read_holder(struct call *call, struct token_process *ret)
+{
+	const struct who *who = call->asker.caller.who;
+
+	if (who && call->client->peer.local && who->start) {
+		*ret = (struct token_process){.pid = who->pid, .start = who->start};
+		return true;
+	}
+	answer_error(call, MHD_HTTP_BAD_REQUEST,
+		     "dsec cannot see the process that asks, which is to hold the token (is it on "
+		     "TCP, or /proc mounted with hidepid?)");
+	return false;
+}
+
 /* The token is in this answer and nowhere else: not even in a JSON value on its way. */
 static void answer_created(struct call *call, const struct token *token, const char *text)
 {
@@ -74,8 +90,8 @@ static void create(struct call *call, const json_t *body)
 	const char *config = json_string_value(json_object_get(body, "config"));
 	char text[TOKEN_TEXT_MAX];
 	const struct token *token;
+	struct token_wish wish = {.project = project, .config = config};
 	struct dsec_error err;
-	int64_t ttl_ms;
 
 	if (!project || !config || !catalog_config(call->catalog, project, config)) {
 		answer_error(call, MHD_HTTP_NOT_FOUND,
@@ -83,9 +99,10 @@ static void create(struct call *call, const json_t *body)
 			     config ? config : "", project ? project : "");
 		return;
 	}
-	if (!read_ttl(call, body, &ttl_ms))
+	if (!read_ttl(call, body, &wish.ttl_ms) ||
+	    (json_is_true(json_object_get(body, "held")) && !read_holder(call, &wish.holder)))
 		return;
-	if (tokens_create(call->api->tokens, project, config, ttl_ms, text, &token, &err) < 0) {
+	if (tokens_create(call->api->tokens, &wish, text, &token, &err) < 0) {
 		answer_failure(call, &err);
 	} else {
 		tell(call, API_TOKEN_CREATED, token->id);
@@ -101,6 +118,19 @@ void route_token_create(struct call *call)
 	if (body)
 		create(call, body);
 	json_decref(body);
+}
+
+void route_token_hold(struct call *call)
+{
+	struct token_process process;
+	struct dsec_error err;
+
+	if (!have_tokens(call) || !read_holder(call, &process))
+		return;
+	if (tokens_hold(call->api->tokens, call->segments[0], &process, &err) < 0)
+		answer_failure(call, &err);
+	else
+		answer_success(call);
 }
 
 /* Whoever still waits by that token gets nothing any more. */

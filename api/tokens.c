@@ -12,6 +12,7 @@
 
 #include "lease/alloc.h"
 #include "lease/secret.h"
+#include "lease/who.h"
 
 #define FILE_SIZE_MAX   (4096 + TOKENS_MAX * 1024)
 #define TOKEN_RANDOM    43 /* digits of base 62: 256 bits */
@@ -24,7 +25,20 @@ struct tokens {
 	char *folder, *file, *next; /* the next version is written under another name */
 	struct list all;
 	size_t n;
+	char boot[TOKEN_BOOT_MAX]; /* this one */
 };
+
+/* "": this machine does not tell, and numbers of processes are all there is. */
+static void read_boot(char to[TOKEN_BOOT_MAX])
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, to, TOKEN_BOOT_MAX - 1);
+
+	if (fd >= 0)
+		close(fd);
+	to[n > 0 ? n : 0] = '\0';
+	to[strcspn(to, "\n")] = '\0';
+}
 
 static void token_free(struct token *token)
 {
@@ -73,15 +87,35 @@ static uint64_t number_of(const struct token *token)
 	return (strtoull(token->id, NULL, 16) >> 9) + 1;
 }
 
+/* [[PID, START]…], or nothing. */
+static bool read_processes(struct token *token, const char *boot, const json_t *json)
+{
+	size_t i;
+	const json_t *process;
+
+	if (json_array_size(json) > TOKEN_PROCESSES_MAX)
+		return false;
+	json_array_foreach(json, i, process)
+	{
+		token->processes[token->n_processes++] = (struct token_process){
+			.pid = (pid_t)json_integer_value(json_array_get(process, 0)),
+			.start = (uint64_t)json_integer_value(json_array_get(process, 1)),
+		};
+	}
+	snprintf(token->boot, sizeof(token->boot), "%s", boot ? boot : "");
+	return true;
+}
+
 static bool read_token(struct tokens *tokens, json_t *json)
 {
-	const char *id, *project, *config, *hash;
+	const char *id, *project, *config, *hash, *boot = NULL;
 	json_int_t created, expires;
+	const json_t *processes = NULL;
 	unsigned char bytes[TOKEN_HASH];
 
-	if (json_unpack(json, "{s:s,s:s,s:s,s:s,s:I,s:I!}", "id", &id, "project", &project,
+	if (json_unpack(json, "{s:s,s:s,s:s,s:s,s:I,s:I,s?s,s?o!}", "id", &id, "project", &project,
 			"config", &config, "sha256", &hash, "created", &created, "expires",
-			&expires) < 0 ||
+			&expires, "boot", &boot, "processes", &processes) < 0 ||
 	    strlen(id) != TOKEN_ID_MAX - 1 || !read_hex(bytes, hash, TOKEN_HASH) ||
 	    tokens->n >= TOKENS_MAX)
 		return false;
@@ -93,7 +127,7 @@ static bool read_token(struct tokens *tokens, json_t *json)
 	memcpy(token->hash, bytes, TOKEN_HASH);
 	token->created_ms = created;
 	token->expires_ms = expires;
-	return true;
+	return read_processes(token, boot, processes);
 }
 
 static int read_tokens(struct tokens *tokens, struct dsec_error *err)
@@ -127,9 +161,20 @@ static json_t *written(const struct token *token)
 	char hash[2 * TOKEN_HASH + 1];
 
 	put_hex(hash, token->hash, TOKEN_HASH);
-	return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I}", "id", token->id, "project", token->project,
-			 "config", token->config, "sha256", hash, "created",
-			 (json_int_t)token->created_ms, "expires", (json_int_t)token->expires_ms);
+	json_t *json =
+		json_pack("{s:s,s:s,s:s,s:s,s:I,s:I}", "id", token->id, "project", token->project,
+			  "config", token->config, "sha256", hash, "created",
+			  (json_int_t)token->created_ms, "expires", (json_int_t)token->expires_ms);
+	if (token->n_processes == 0)
+		return json; /* as versions have it that know no others */
+	json_t *processes = json_array();
+	for (size_t i = 0; i < token->n_processes; i++)
+		json_array_append_new(processes,
+				      json_pack("[I,I]", (json_int_t)token->processes[i].pid,
+						(json_int_t)token->processes[i].start));
+	json_object_set_new(json, "processes", processes);
+	json_object_set_new(json, "boot", json_string(token->boot));
+	return json;
 }
 
 static int write_whole(const char *file, json_t *root)
@@ -199,9 +244,20 @@ static bool hash_text(unsigned char to[TOKEN_HASH], const char *text, size_t n)
 	return EVP_Digest(text, n, to, &size, EVP_sha256(), NULL) == 1 && size == TOKEN_HASH;
 }
 
-static bool is_over(const struct token *token, int64_t now_ms)
+static bool is_held(const struct tokens *tokens, const struct token *token)
 {
-	return token->expires_ms != 0 && now_ms >= token->expires_ms;
+	bool held = token->n_processes == 0;
+
+	if (strcmp(token->boot, tokens->boot) != 0 && !held)
+		return false;
+	for (size_t i = 0; i < token->n_processes && !held; i++)
+		held = who_lives(token->processes[i].pid, token->processes[i].start);
+	return held;
+}
+
+static bool is_over(const struct tokens *tokens, const struct token *token, int64_t now_ms)
+{
+	return (token->expires_ms != 0 && now_ms >= token->expires_ms) || !is_held(tokens, token);
 }
 
 /* The file follows with what is written next. */
@@ -212,15 +268,22 @@ static void drop_expired(struct tokens *tokens)
 	list_each (at, &tokens->all) {
 		struct token *token = container_of(at, struct token, link);
 
-		if (!is_over(token, now_ms))
+		if (!is_over(tokens, token, now_ms))
 			continue;
 		tokens->n--;
 		token_free(token);
 	}
 }
 
-int tokens_create(struct tokens *tokens, const char *project, const char *config, int64_t ttl_ms,
-		  char text[TOKEN_TEXT_MAX], const struct token **ret, struct dsec_error *err)
+static void add_process(const struct tokens *tokens, struct token *token,
+			const struct token_process *process)
+{
+	token->processes[token->n_processes++] = *process;
+	memcpy(token->boot, tokens->boot, sizeof(token->boot));
+}
+
+int tokens_create(struct tokens *tokens, const struct token_wish *wish, char text[TOKEN_TEXT_MAX],
+		  const struct token **ret, struct dsec_error *err)
 {
 	unsigned char id[(TOKEN_ID_MAX - 1) / 2];
 
@@ -229,15 +292,17 @@ int tokens_create(struct tokens *tokens, const char *project, const char *config
 		return dsec_error_set(err, DSEC_ERROR_QUOTA,
 				      "there are %d tokens already: revoke what is not needed",
 				      TOKENS_MAX);
-	int n = snprintf(text, TOKEN_TEXT_MAX, TOKEN_BEGINNING "%s.", config);
+	int n = snprintf(text, TOKEN_TEXT_MAX, TOKEN_BEGINNING "%s.", wish->config);
 	put_random(tokens->clock, text + n, TOKEN_RANDOM);
 
-	struct token *token = token_add(tokens, project, config);
+	struct token *token = token_add(tokens, wish->project, wish->config);
 	tokens->clock->random_bytes(tokens->clock, id, sizeof(id));
 	put_hex(token->id, id, sizeof(id));
 	token->number = number_of(token);
 	token->created_ms = tokens->clock->calendar_ms(tokens->clock);
-	token->expires_ms = ttl_ms ? token->created_ms + ttl_ms : 0;
+	token->expires_ms = wish->ttl_ms ? token->created_ms + wish->ttl_ms : 0;
+	if (wish->holder.pid)
+		add_process(tokens, token, &wish->holder);
 	int r = hash_text(token->hash, text, strlen(text))
 			? save(tokens, err)
 			: dsec_error_set(err, DSEC_ERROR_FAULT, "SHA-256 does not work here");
@@ -276,6 +341,38 @@ int tokens_revoke(struct tokens *tokens, const char *id, struct dsec_error *err)
 	return r;
 }
 
+static void drop_dead(struct token *token)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < token->n_processes; i++)
+		if (who_lives(token->processes[i].pid, token->processes[i].start))
+			token->processes[n++] = token->processes[i];
+	token->n_processes = n;
+}
+
+int tokens_hold(struct tokens *tokens, const char *id, const struct token_process *process,
+		struct dsec_error *err)
+{
+	struct token *token = find(tokens, id);
+
+	if (!token || token->n_processes == 0)
+		return dsec_error_set(err, DSEC_ERROR_NOT_CONFIGURED,
+				      "there is no token %.64s that a process holds", id);
+	for (size_t i = 0; i < token->n_processes; i++)
+		if (token->processes[i].pid == process->pid &&
+		    token->processes[i].start == process->start)
+			return 0;
+	if (token->n_processes == TOKEN_PROCESSES_MAX)
+		drop_dead(token);
+	if (token->n_processes == TOKEN_PROCESSES_MAX)
+		return dsec_error_set(err, DSEC_ERROR_QUOTA,
+				      "%d processes hold the token %.64s already",
+				      TOKEN_PROCESSES_MAX, id);
+	add_process(tokens, token, process);
+	return save(tokens, err);
+}
+
 /* Using. */
 
 const struct token *tokens_check(struct tokens *tokens, const char *text, size_t n)
@@ -292,7 +389,7 @@ const struct token *tokens_check(struct tokens *tokens, const char *text, size_t
 		if (CRYPTO_memcmp(hash, token->hash, TOKEN_HASH) == 0)
 			found = token;
 	}
-	if (!found || is_over(found, now_ms))
+	if (!found || is_over(tokens, found, now_ms))
 		return NULL;
 	found->used_ms = now_ms;
 	return found;
@@ -321,18 +418,27 @@ static json_t *json_time(int64_t ms)
 
 json_t *token_json(const struct token *token)
 {
-	return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "slug", token->id, "project", token->project,
-			 "config", token->config, "created_at", json_time(token->created_ms),
-			 "expires_at", json_time(token->expires_ms), "last_seen_at",
-			 json_time(token->used_ms));
+	json_t *processes = json_array();
+
+	for (size_t i = 0; i < token->n_processes; i++)
+		json_array_append_new(processes, json_integer(token->processes[i].pid));
+	return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "slug", token->id, "project",
+			 token->project, "config", token->config, "created_at",
+			 json_time(token->created_ms), "expires_at", json_time(token->expires_ms),
+			 "last_seen_at", json_time(token->used_ms), "processes", processes);
 }
 
 json_t *tokens_list(const struct tokens *tokens)
 {
+	int64_t now_ms = tokens->clock->calendar_ms(tokens->clock);
 	json_t *list = json_array();
 
-	list_each (at, &tokens->all)
-		json_array_append_new(list, token_json(container_of(at, struct token, link)));
+	list_each (at, &tokens->all) {
+		const struct token *token = container_of(at, struct token, link);
+
+		if (!is_over(tokens, token, now_ms))
+			json_array_append_new(list, token_json(token));
+	}
 	return list;
 }
 
@@ -355,6 +461,7 @@ int tokens_open(struct tokens **ret, const char *folder, const struct clock *clo
 	tokens->file = joined(folder, "tokens.json");
 	tokens->next = joined(folder, "tokens.json.next");
 	list_init(&tokens->all);
+	read_boot(tokens->boot);
 	int r = read_tokens(tokens, err);
 	if (r < 0)
 		tokens_close(tokens);

@@ -66,6 +66,7 @@ int aws_new(struct aws **ret, const struct clock *clock, struct dsec_error *err)
 static struct backend *backend_free(struct backend *backend)
 {
 	backend_drop_calls(backend);
+	ahead_finish(&backend->ahead);
 	keyring_free(backend->keyring);
 	http_finish(&backend->http);
 	list_remove(&backend->link);
@@ -145,6 +146,7 @@ struct provider *aws_provider(struct aws *aws, struct catalog *catalog,
 	};
 	if (http_init(&backend->http, &aws->loop, NULL) < 0)
 		abort(); /* as alloc.h: no memory */
+	ahead_init(&backend->ahead, &backend->http, integration);
 	backend->catalog = catalog_ref(catalog);
 	backend->keyring =
 		keyring_new(&aws->loop, &integration->credentials, backend_keys_changed, backend);

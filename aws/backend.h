@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "aws/ahead.h"
 #include "aws/http.h"
 #include "aws/keyring.h"
 #include "aws/loop.h"
@@ -22,6 +23,7 @@ struct backend {
 	struct catalog *catalog; /* keeps the integration alive */
 	const struct integration *integration;
 	struct http http;
+	struct ahead ahead;
 	struct keyring *keyring;
 	struct skew skew;
 	bool no_sts; /* the server does not know GetCallerIdentity: keys are tried by IAM */

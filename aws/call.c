@@ -49,10 +49,17 @@ static int64_t aws_ms(const struct backend *backend)
 	return local_ms(backend) + (backend->skew.known ? backend->skew.offset_ms : 0);
 }
 
+static enum ahead_server server_of(const struct call *call)
+{
+	return call->query.service == QUERY_STS ? AHEAD_STS : AHEAD_IAM;
+}
+
 static void release(struct call *call)
 {
 	list_remove(&call->link);
 	timer_disarm(&call->backend->loop->timers, &call->timer);
+	if (call->exchange)
+		ahead_ended(&call->backend->ahead, server_of(call), false);
 	exchange_cancel(call->exchange);
 	query_finish(&call->query);
 	keys_unref(call->given);
@@ -117,8 +124,15 @@ static int start_exchange(struct call *call)
 	if (request.timeout_ms <= 0)
 		return dsec_error_set(&call->err, DSEC_ERROR_TIMEOUT, "%s: no time is left for it",
 				      call->query.action);
-	return exchange_start(&call->exchange, &backend->http, &request, on_exchange, call,
-			      &call->err);
+
+	int r = exchange_start(&call->exchange, &backend->http, &request, on_exchange, call,
+			       &call->err);
+	if (r == 0)
+		ahead_began(&backend->ahead, server_of(call));
+	/* After that: this call is to have the connection that there may be. */
+	if (r == 0 && call->op == PROVIDER_CREATE_USER)
+		ahead_open(&backend->ahead);
+	return r;
 }
 
 /* Keys were refused. Where their source has others by now, the call may be tried again: a refused
@@ -370,6 +384,7 @@ static void on_exchange(void *arg, const struct outcome *outcome)
 	int r;
 
 	call->exchange = NULL; /* it ends by itself */
+	ahead_ended(&call->backend->ahead, server_of(call), outcome->status > 0);
 	call->server_ms = outcome->server_ms;
 	skew_learn(&call->backend->skew, outcome->server_ms, local_ms(call->backend));
 	r = classify_call(call, outcome);

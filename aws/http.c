@@ -105,6 +105,19 @@ static CURLcode set_trust(CURL *easy, const struct trust *trust)
 	return r;
 }
 
+static void set_content(struct exchange *exchange, const struct request *request)
+{
+	CURL *easy = exchange->easy;
+
+	if (!request->keys) {
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+		return;
+	}
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)request->n_body);
+}
+
 static int prepare(struct exchange *exchange, const struct request *request, struct dsec_error *err)
 {
 	CURL *easy = exchange->easy;
@@ -112,24 +125,30 @@ static int prepare(struct exchange *exchange, const struct request *request, str
 
 	if (r == 0 && request->ca_file)
 		r = trust_read(&exchange->http->trust, request->ca_file, err);
-	if (r == 0)
+	if (r == 0 && request->keys)
 		r = sign(&exchange->headers, request, err);
 	if (r < 0)
 		return r;
 	if (set_trust(easy, &exchange->http->trust) != CURLE_OK)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "libcurl cannot verify TLS");
 	curl_easy_setopt(easy, CURLOPT_URL, request->url);
+	/* IAM and STS speak no other. A server that speaks HTTP/2 (a gateway of Ceph's may) is
+	 * spoken to in this one all the same: a connection of HTTP/2 keeps, as long as it is open,
+	 * what came last, and so a lease's secret key, and its table of headers, and so a session's
+	 * token. */
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* not what the environment names */
 	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* A name is looked up by a thread. Without this libcurl waits for it when the transfer ends
+	 * before the look-up does, by a timeout or by us, and with it all that this thread serves.
+	 */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, HTTP_BUFFER_SIZE);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, HTTP_BUFFER_SIZE);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "dsec/" DSEC_VERSION);
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)request->n_body);
+	set_content(exchange, request);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, HTTP_CONNECT_TIMEOUT_MS);
 	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, HTTP_IDLE_MAX_S);

@@ -34,11 +34,13 @@ void http_finish(struct http *http); /* after the last exchange */
 
 struct request {
 	const char *url;
+	/* NULL: nothing is asked and nothing signed (an unsigned HEAD): a connection is opened, and
+	 * is there for the next request. Then only ca_file and timeout_ms count. */
+	const struct keys *keys;
 	const char *service, *region; /* what is signed for */
 	const char *ca_file;          /* NULL: the system's */
 	const char *body;             /* borrowed until the exchange ends */
 	size_t n_body;
-	const struct keys *keys;
 	int64_t signed_ms; /* the calendar time to sign with */
 	int64_t timeout_ms;
 	const struct answer_names *names; /* borrowed until the exchange ends */

@@ -12,6 +12,7 @@
 
 #include "cli/client.h"
 #include "cli/file.h"
+#include "cli/log.h"
 #include "cli/paths.h"
 #include "cli/peer.h"
 #include "lease/alloc.h"
@@ -99,7 +100,8 @@ static int get_token(struct aws_endpoint *endpoint, struct environment *environm
 	_cleanup_free_ char *text = NULL;
 	char body[2 * CATALOG_NAME_MAX + 64];
 
-	snprintf(body, sizeof(body), "{\"project\":\"%s\",\"config\":\"%s\"}",
+	/* Whatever becomes of us, it ends with us. */
+	snprintf(body, sizeof(body), "{\"project\":\"%s\",\"config\":\"%s\",\"held\":true}",
 		 source->names.project, source->names.config);
 	int r = client_ask(endpoint->socket, "POST", TOKENS, body, &text, err);
 	if (r < 0) {
@@ -174,6 +176,19 @@ int aws_endpoint_open(struct aws_endpoint *ret, struct environment *environment,
 	if (r == 0)
 		set_environment(environment, ret, address, source, name);
 	return r;
+}
+
+void aws_endpoint_hold(const struct aws_endpoint *endpoint)
+{
+	char path[sizeof(TOKENS) + sizeof(endpoint->token_id) + sizeof("//hold")];
+	struct dsec_error err;
+
+	if (!endpoint->token_id[0])
+		return;
+	snprintf(path, sizeof(path), TOKENS "/%s/hold", endpoint->token_id);
+	if (client_ask(endpoint->socket, "POST", path, NULL, NULL, &err) < 0)
+		log_error(LOG_WARNING, &err,
+			  "--aws: what goes on after the command will get no other lease");
 }
 
 void aws_endpoint_close(struct aws_endpoint *endpoint)

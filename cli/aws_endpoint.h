@@ -24,6 +24,10 @@ struct aws_endpoint {
 int aws_endpoint_open(struct aws_endpoint *ret, struct environment *environment,
 		      const struct source *source, const char *name, struct dsec_error *err);
 
+/* The token lives as long as one of the processes that hold it: that which made it, and each that
+ * calls this. */
+void aws_endpoint_hold(const struct aws_endpoint *endpoint);
+
 /* Removes the file and ends the token. */
 void aws_endpoint_close(struct aws_endpoint *endpoint);
 

@@ -2,43 +2,106 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 #include "aws/aws.h"
 #include "cli/log.h"
 #include "lease/alloc.h"
+#include "lease/scratch.h"
+#include "lease/secret.h"
 
 /* What the secret memory is made for: IAM's most users an account, at a key's 40 bytes and its
  * bookkeeping each; the integrations' own credentials; and the static secrets of four
  * configurations (the running one, the next one, and room for both to grow), whose size no file can
- * exceed. */
-#define ARENA_LEASES      5000ul
-#define ARENA_A_LEASE     128
-#define ARENA_CREDENTIALS (256ul * 1024)
-#define ARENA_FILES       4
+ * exceed. Where less may be locked than that, the credentials get less, and then the leases. */
+#define ARENA_A_LEASE           128
+#define ARENA_CREDENTIALS       (256ul * 1024)
+#define ARENA_CREDENTIALS_LEAST (16ul * 1024)
+#define ARENA_FILES             4
 
-static bool prepared;
+static struct {
+	bool done;
+	unsigned leases_max;
+	size_t memory; /* for CONFIGURATION_LEASES_MAX */
+} prepared;
 
-static size_t arena_size(const char *file)
+/* What the leases have to leave. */
+static size_t others_size(const char *file, size_t credentials)
 {
 	struct stat st = {0};
 
 	if (stat(file, &st) < 0 || st.st_size > (off_t)CATALOG_FILE_SIZE_MAX)
 		st.st_size = 0; /* it will not be read either */
-	return ARENA_LEASES * ARENA_A_LEASE + ARENA_CREDENTIALS + ARENA_FILES * (size_t)st.st_size;
+	return credentials + ARENA_FILES * (size_t)st.st_size;
+}
+
+static size_t whole_size(const char *file)
+{
+	return others_size(file, ARENA_CREDENTIALS) +
+	       (size_t)CONFIGURATION_LEASES_MAX * ARENA_A_LEASE;
+}
+
+/* What is locked besides an arena of that size. */
+static size_t besides(void)
+{
+	return (size_t)SCRATCH_KEPT * SCRATCH_KEPT_SIZE + secret_arena_cost(1);
+}
+
+/* The arena's size, or less than others_size where that is all that may be locked. */
+static size_t arena_size(const char *file)
+{
+	size_t whole = whole_size(file), may = secret_lockable();
+
+	if (may == SIZE_MAX || may >= besides() + secret_arena_cost(whole))
+		return whole;
+	return may > besides() ? may - besides() : 0;
+}
+
+static int too_little(size_t least, struct dsec_error *err)
+{
+	return dsec_error_set(
+		err, DSEC_ERROR_NO_SPACE,
+		"no more than %zu KiB of memory may be locked for secrets (RLIMIT_MEMLOCK: ulimit "
+		"-l, LimitMEMLOCK=): one lease takes %zu KiB, %d take %zu KiB",
+		secret_lockable() / 1024, (besides() + least + 1023) / 1024,
+		CONFIGURATION_LEASES_MAX, prepared.memory / 1024);
+}
+
+size_t configuration_memory(void)
+{
+	return prepared.memory;
+}
+
+unsigned configuration_leases_max(void)
+{
+	return prepared.leases_max;
+}
+
+static void count_leases(size_t others)
+{
+	size_t size = secret_arena_size(), n = size > others ? (size - others) / ARENA_A_LEASE : 0;
+
+	prepared.leases_max = n < CONFIGURATION_LEASES_MAX ? (unsigned)n : CONFIGURATION_LEASES_MAX;
 }
 
 /* First of all, since libraries that have allocated cannot be made to wipe. */
 static int prepare_secrets(const char *file, int secret_fd, struct dsec_error *err)
 {
-	if (prepared)
+	if (prepared.done)
 		return 0;
 
+	size_t others = others_size(file, ARENA_CREDENTIALS_LEAST), size = arena_size(file);
+	prepared.memory = besides() + secret_arena_cost(whole_size(file));
 	int r = aws_global_init(err);
+	if (r == 0 && size < others + ARENA_A_LEASE)
+		r = too_little(others + ARENA_A_LEASE, err);
 	if (r == 0)
-		r = secret_fd >= 0 ? secret_arena_init_shared(secret_fd, arena_size(file), err)
-				   : secret_arena_init(arena_size(file), err);
-	prepared = r == 0;
+		r = secret_fd >= 0 ? secret_arena_init_shared(secret_fd, size, err)
+				   : secret_arena_init(size, err);
+	prepared.done = r == 0;
+	if (r == 0)
+		count_leases(others);
 	return r;
 }
 

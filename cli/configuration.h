@@ -18,6 +18,13 @@ int configuration_prepare(const char *file, struct dsec_error *err);
  * the first configuration_load, which then does not. */
 int configuration_prepare_shared(const char *file, int secret_fd, struct dsec_error *err);
 
+/* How many leases' secrets the prepared memory has room for at once: IAM's most users an account,
+ * or fewer where RLIMIT_MEMLOCK allows no more. */
+#define CONFIGURATION_LEASES_MAX 5000
+unsigned configuration_leases_max(void);
+/* What has to be lockable for CONFIGURATION_LEASES_MAX, in bytes. */
+size_t configuration_memory(void);
+
 static inline void catalog_unrefp(struct catalog **catalog)
 {
 	catalog_unref(*catalog);

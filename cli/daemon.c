@@ -54,6 +54,7 @@ static void begin(struct daemon *daemon, bool lost)
 {
 	daemon->resuming = true;
 	daemon_offer_reload(daemon);
+	daemon_offer_files(daemon);
 	engine_start(daemon->engine, lost);
 	daemon->resuming = false;
 	ledger_settle(daemon->ledger);
@@ -335,6 +336,7 @@ static void tell_ready(struct daemon *daemon)
 	if (daemon->options.background)
 		background_detach();
 	door_ready(daemon->options.door);
+	secret_arena_take(); /* nobody had to wait for that */
 }
 
 int daemon_run(struct daemon *daemon)

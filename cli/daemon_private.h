@@ -1,6 +1,6 @@
 /*
  * daemon_private.h: what the files of the daemon share: starting.c, daemon.c (its loop),
- * observing.c, reloading.c, ending.c.
+ * observing.c, reloading.c, giving.c, ending.c.
  */
 #ifndef DSEC_CLI_DAEMON_PRIVATE_H
 #define DSEC_CLI_DAEMON_PRIVATE_H
@@ -73,6 +73,9 @@ void daemon_reload(struct daemon *daemon, const struct lease_caller *caller);
 
 /* The same for the API's administrators. */
 void daemon_offer_reload(struct daemon *daemon);
+
+/* Gives systemd, which asks the API's socket, what is in the files. */
+void daemon_offer_files(struct daemon *daemon);
 
 /* The caller with what the keeper alone can see of it, and a reference to that. */
 struct lease_caller daemon_complete(const struct daemon *daemon, const struct lease_caller *caller);

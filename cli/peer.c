@@ -23,8 +23,8 @@
 struct found {
 	int error; /* positive errno, or 0 */
 	int pid, worker, restarts;
-	char notice[256], sandbox[256];
-	char strings[PIPE_BUF - 4 * sizeof(int) - 512]; /* state NUL config NUL */
+	char notice[256], sandbox[256], memory[256];
+	char strings[PIPE_BUF - 4 * sizeof(int) - 768]; /* state NUL config NUL */
 };
 
 static int read_text(int fd, const char *name, char *to, size_t size)
@@ -73,6 +73,8 @@ static void look(const char *mountpoint, struct found *ret)
 			ret->notice[0] = '\0';
 		if (read_text(fd, FS_ATTRIBUTE_SANDBOX, ret->sandbox, sizeof(ret->sandbox)))
 			ret->sandbox[0] = '\0';
+		if (read_text(fd, FS_ATTRIBUTE_MEMORY, ret->memory, sizeof(ret->memory)))
+			ret->memory[0] = '\0';
 	}
 	close(fd);
 }
@@ -138,6 +140,7 @@ int peer_look(const char *mountpoint, struct peer *ret, struct dsec_error *err)
 	};
 	snprintf(peer.notice, sizeof(peer.notice), "%s", found.notice);
 	snprintf(peer.sandbox, sizeof(peer.sandbox), "%s", found.sandbox);
+	snprintf(peer.memory, sizeof(peer.memory), "%s", found.memory);
 	snprintf(peer.state, sizeof(peer.state), "%s", found.strings);
 	snprintf(peer.config, sizeof(peer.config), "%s", found.strings + strlen(found.strings) + 1);
 	*ret = peer;

@@ -18,6 +18,7 @@ struct peer {
 	pid_t worker; /* who serves at present */
 	unsigned restarts;
 	char notice[256];     /* what the keeper said last that nobody else was told; "": nothing */
+	char memory[256];     /* where its secrets are, and of how many leases; likewise */
 	char sandbox[256];    /* what the worker has given up; "": it does not say */
 	char state[PATH_MAX]; /* its state folder */
 	char config[PATH_MAX]; /* its configuration */

@@ -200,6 +200,7 @@ static void begin(void *arg)
 	struct run *run = arg;
 
 	lease_watch_begin(&run->watch);
+	aws_endpoint_hold(&run->endpoint);
 	if (run->pipe.path[0])
 		pipe_file_serve(&run->pipe);
 }

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdint.h>
@@ -16,6 +18,8 @@
 
 #include "cli/sandbox_layers.h"
 #include "lease/owner.h"
+
+#define LIBRARY_FOLDERS_MAX 8
 
 static const char *const layer_names[SANDBOX_LAYERS] = {
 	[SANDBOX_USER] = "a user of its own",
@@ -196,6 +200,31 @@ void sandbox_allow(struct sandbox *sandbox, const char *path, enum sandbox_acces
 		identify(path, &to->device, &to->inode);
 }
 
+/* What is loaded late (modules that look up names, say) lies where the libraries lie that are there
+ * already: other folders of /usr/lib have what is none of the worker's business. */
+static int allow_library(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	static char folders[LIBRARY_FOLDERS_MAX][PATH_MAX];
+	struct sandbox *sandbox = arg;
+	char path[PATH_MAX];
+	size_t n = 0;
+
+	/* The program itself has no name here, and the kernel's part no file. */
+	if (info->dlpi_name[0] != '/' || !realpath(info->dlpi_name, path))
+		return 0;
+	*strrchr(path, '/') = '\0';
+	while (n < LIBRARY_FOLDERS_MAX && folders[n][0] && strcmp(folders[n], path) != 0)
+		n++;
+	if (n == LIBRARY_FOLDERS_MAX)
+		return 0;
+	memcpy(folders[n], path, strlen(path) + 1);
+	for (size_t i = 0; i < sandbox->n_paths; i++)
+		if (strcmp(sandbox->paths[i].path, folders[n]) == 0)
+			return 0;
+	sandbox_allow(sandbox, folders[n], SANDBOX_READ);
+	return 0;
+}
+
 void sandbox_allow_system(struct sandbox *sandbox)
 {
 	static const char *const readable[] = {
@@ -224,11 +253,7 @@ void sandbox_allow_system(struct sandbox *sandbox)
 		"/usr/local/share/ca-certificates",
 		"/etc/pki/tls/certs",
 		"/etc/pki/ca-trust/extracted",
-		/* what is loaded late: modules of the two above */
-		"/usr/lib",
-		"/usr/lib64",
-		"/lib",
-		"/lib64",
+		/* what is loaded late, from the folders below: modules of the two above */
 		"/etc/ld.so.cache",
 		/* who asks: its process and its cgroup */
 		"/proc",
@@ -241,6 +266,7 @@ void sandbox_allow_system(struct sandbox *sandbox)
 
 	for (size_t i = 0; i < sizeof(readable) / sizeof(readable[0]); i++)
 		sandbox_allow(sandbox, readable[i], SANDBOX_READ);
+	dl_iterate_phdr(allow_library, sandbox);
 	sandbox_allow(sandbox, "/dev/null", SANDBOX_WRITE);
 }
 

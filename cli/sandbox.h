@@ -66,8 +66,9 @@ int sandbox_init(struct sandbox *sandbox, struct dsec_error *err);
 void sandbox_allow(struct sandbox *sandbox, const char *path, enum sandbox_access access);
 
 /* What every worker reads: the resolver's and the user database's files, certificates, time zones,
- * shared libraries (to read, not to run); and who its readers are: /proc, of which the kernel shows
- * it of others what everybody may see, and the control groups. */
+ * the folders of the shared libraries that it has loaded (to read, not to run); and who its readers
+ * are: /proc, of which the kernel shows it of others what everybody may see, and the control
+ * groups. */
 void sandbox_allow_system(struct sandbox *sandbox);
 
 /* Has one of the files that sandbox_close() was told been replaced since, or appeared? Then a new

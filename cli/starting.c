@@ -12,11 +12,13 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "cli/configuration.h"
 #include "cli/daemon_private.h"
 #include "cli/enclose.h"
 #include "cli/log.h"
 #include "cli/paths.h"
 #include "lease/alloc.h"
+#include "lease/secret.h"
 
 static struct provider *find_provider(void *arg, const struct integration *integration)
 {
@@ -24,6 +26,8 @@ static struct provider *find_provider(void *arg, const struct integration *integ
 
 	return aws_provider(daemon->aws, daemon->catalog, integration);
 }
+
+#define MEMORY_TEXT_MAX 128
 
 /* What the journal holds is read before the engine that it is for can exist. */
 struct recalled {
@@ -54,6 +58,23 @@ static void recall(struct daemon *daemon, const struct journal_record *record)
 		engine_recall(daemon->engine, record);
 }
 
+/* 0: as many as there may be. */
+static unsigned leases_max(void)
+{
+	unsigned n = configuration_leases_max();
+
+	return n < CONFIGURATION_LEASES_MAX ? n : 0;
+}
+
+static void tell_memory(void)
+{
+	if (leases_max() > 0)
+		log_line(LOG_WARNING,
+			 "RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) leaves room for the secrets of "
+			 "%u leases: %d take %zu KiB",
+			 leases_max(), CONFIGURATION_LEASES_MAX, configuration_memory() / 1024);
+}
+
 static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 			struct dsec_error *err)
 {
@@ -64,6 +85,7 @@ static int start_engine(struct daemon *daemon, const struct recalled *recalled,
 		.provider_arg = daemon,
 		.observer = daemon_observer(daemon),
 		.last_generation = ledger_last_generation(daemon->ledger),
+		.leases_max = leases_max(),
 		.daemon_id = daemon->options.state->daemon_id,
 	};
 
@@ -97,7 +119,7 @@ static int open_journal(struct daemon *daemon, struct recalled *recalled, bool *
 static int start_fs(struct daemon *daemon, struct dsec_error *err)
 {
 	const struct daemon_options *from = &daemon->options;
-	char text[SANDBOX_TEXT_MAX];
+	char text[SANDBOX_TEXT_MAX], memory[MEMORY_TEXT_MAX];
 	struct fs_options options = {
 		.mountpoint = from->mountpoint,
 		.catalog = daemon->catalog,
@@ -114,11 +136,15 @@ static int start_fs(struct daemon *daemon, struct dsec_error *err)
 		.keeper_pid = from->keeper_pid,
 		.restarts = from->restarts,
 		.sandbox = text,
+		.memory = memory,
 	};
 
 	if (daemon->fuse_fd < 0)
 		return 0;
 	sandbox_text(text, from->sandbox);
+	snprintf(memory, sizeof(memory), "%s, with room for %u leases", secret_arena_kind(),
+		 configuration_leases_max());
+	tell_memory();
 	daemon->fuse_fd = -1;
 	return fs_start(&daemon->fs, &options, err);
 }

@@ -99,6 +99,8 @@ static int run(const struct options *options)
 	       peer.restarts == 1 ? "" : "s");
 	if (peer.sandbox[0])
 		printf("the worker is %s\n", peer.sandbox);
+	if (peer.memory[0])
+		printf("secrets are in %s\n", peer.memory);
 	if (peer.notice[0])
 		printf("not upgraded: %s\n", peer.notice);
 	print_all(mountpoint);

@@ -94,13 +94,15 @@ static void print_tokens(const json_t *tokens)
 	json_array_foreach(tokens, i, token)
 	{
 		char config[2 * CATALOG_NAME_MAX + 4];
+		bool held = json_array_size(json_object_get(token, "processes")) > 0;
 
 		snprintf(config, sizeof(config), "%s/%s", member(token, "project", ""),
 			 member(token, "config", ""));
 		/* To the second. */
 		printf("%-18s  %-24s  %-20.19s  %-20.19s  %.19s\n", member(token, "slug", ""),
 		       config, member(token, "created_at", "-"),
-		       member(token, "expires_at", "never"), member(token, "last_seen_at", "-"));
+		       member(token, "expires_at", held ? "with its process" : "never"),
+		       member(token, "last_seen_at", "-"));
 	}
 }
 

@@ -79,8 +79,14 @@ static bool may_read(const struct access *access, const struct access_caller *ca
 	return access->mode & 0004;
 }
 
+bool access_reads(const struct access *access, const struct access_caller *caller,
+		  const struct cgroup_mounts *mounts)
+{
+	return may_read(access, caller) && access_allows(access, caller, mounts);
+}
+
 bool access_shows(const struct access *access, const struct access_caller *caller,
 		  const struct cgroup_mounts *mounts)
 {
-	return !access->hide || (may_read(access, caller) && access_allows(access, caller, mounts));
+	return !access->hide || access_reads(access, caller, mounts);
 }

@@ -23,6 +23,10 @@ struct access_caller {
 bool access_allows(const struct access *access, const struct access_caller *caller,
 		   const struct cgroup_mounts *mounts);
 
+/* May the caller read its files: by their mode, as the kernel decides, and by the lists? */
+bool access_reads(const struct access *access, const struct access_caller *caller,
+		  const struct cgroup_mounts *mounts);
+
 /* May the caller see the config at all? */
 bool access_shows(const struct access *access, const struct access_caller *caller,
 		  const struct cgroup_mounts *mounts);

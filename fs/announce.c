@@ -17,7 +17,7 @@
 
 /* Small enough for a pipe to take it whole. */
 struct deleted {
-	uint64_t folder, node;
+	uint64_t folder, node; /* folder 0: there is nothing more */
 	char name[NAME_BYTES];
 };
 
@@ -64,7 +64,9 @@ static void run(int fuse_fd, int pipe_fd)
 	signal(SIGTERM, SIG_IGN);
 	while ((n = read(PIPE_FD, &deleted, sizeof(deleted))) == sizeof(deleted) ||
 	       (n < 0 && errno == EINTR))
-		if (n > 0)
+		if (n > 0 && deleted.folder == 0)
+			break;
+		else if (n > 0)
 			notify(&deleted);
 	_exit(0);
 }
@@ -92,6 +94,13 @@ int announce_start(int fuse_fd)
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return ends[1];
+}
+
+bool announce_end(int fd)
+{
+	static const struct deleted nothing;
+
+	return write(fd, &nothing, sizeof(nothing)) == sizeof(nothing);
 }
 
 void announce_deleted(int fd, uint64_t folder, uint64_t node, const char *name)

@@ -48,6 +48,8 @@ static int root_value(const struct files *files, const char *name, char *to)
 		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%u", files->restarts);
 	if (strcmp(name, FS_ATTRIBUTE_SANDBOX) == 0 && files->sandbox)
 		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%s", files->sandbox);
+	if (strcmp(name, FS_ATTRIBUTE_MEMORY) == 0 && files->memory)
+		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%s", files->memory);
 	if (strcmp(name, FS_ATTRIBUTE_NOTICE) == 0 && files->notice)
 		return snprintf(to, ATTRIBUTE_VALUE_MAX, "%s", files->notice);
 	return -ENODATA;
@@ -114,7 +116,7 @@ void files_listxattr(fuse_req_t req, fuse_ino_t id, size_t size)
 {
 	static const char of_root[] = FS_ATTRIBUTE_PID
 		"\0" FS_ATTRIBUTE_STATE "\0" FS_ATTRIBUTE_CONFIG "\0" FS_ATTRIBUTE_WORKER
-		"\0" FS_ATTRIBUTE_RESTARTS "\0" FS_ATTRIBUTE_SANDBOX;
+		"\0" FS_ATTRIBUTE_RESTARTS "\0" FS_ATTRIBUTE_SANDBOX "\0" FS_ATTRIBUTE_MEMORY;
 	static const char of_leased[] = ATTRIBUTE_LEASE_ID "\0" ATTRIBUTE_EXPIRES;
 	const struct node *node = node_of(req, id);
 

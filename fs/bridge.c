@@ -163,6 +163,9 @@ static void handle(struct fs *fs, struct message *message)
 	case MESSAGE_READ:
 		tell_opened(fs, message);
 		break;
+	case MESSAGE_VIEWED:
+		give_viewed(&fs->gives, fs->tree, message);
+		break;
 	default:
 		break;
 	}
@@ -239,6 +242,17 @@ void fs_dispatch(struct fs *fs, struct engine *engine)
 		bridge_take_messages(fs);
 		watch_tell(&fs->watches, holder_ended, fs);
 	} while (watch_has_ended(&fs->watches));
+}
+
+uint64_t fs_give(struct fs *fs, struct engine *engine, const char *path,
+		 const struct lease_caller *caller, fs_given *given, void *arg)
+{
+	return give_begin(&fs->gives, engine, fs->tree, path, caller, given, arg);
+}
+
+void fs_give_up(struct fs *fs, uint64_t give)
+{
+	give_abandon(&fs->gives, give);
 }
 
 void fs_watch_readers(struct fs *fs, bool on)

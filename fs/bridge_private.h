@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "fs/fs_private.h"
+#include "fs/give.h"
 #include "fs/watch.h"
 
 struct fs {
@@ -25,6 +26,7 @@ struct fs {
 	struct table pending;  /* by their number */
 	struct list all_pending;
 	struct watches watches;
+	struct gives gives;
 	enum fs_first_open first_open;
 	uint64_t n_counted; /* of files.n_cached: the engine knows of them */
 	void (*opened)(void *arg, const struct lease *lease, const struct lease_caller *caller,

@@ -110,6 +110,7 @@ static struct fs *fs_free(struct fs *fs)
 {
 	bridge_abandon_all(fs);
 	bridge_free_early(fs);
+	gives_finish(&fs->gives);
 	if (fs->tree)
 		files_finish(&fs->files);
 	if (fs->files.announce_fd >= 0)
@@ -144,6 +145,7 @@ int fs_start(struct fs **ret, const struct fs_options *options, struct dsec_erro
 	fs->files.epoll_fd = fs->files.announce_fd = -1;
 	list_init(&fs->early);
 	list_init(&fs->all_pending);
+	gives_init(&fs->gives, &fs->files.inbox);
 	table_init(&fs->pending, 0);
 
 	int r = open_files(fs, options->fuse_fd, err);

@@ -107,8 +107,14 @@ int caller_mount_namespace(pid_t tid, uint64_t *ret)
 
 int caller_eldest(pid_t tid, uint64_t namespace, struct caller *ret)
 {
-	int r = caller_process(tid, ret);
+	uint64_t of_this = 0;
+	int r = caller_mount_namespace(tid, &of_this);
 
+	/* The number may be another's by now. */
+	if (r == 0 && of_this != namespace)
+		r = -ESRCH;
+	if (r == 0)
+		r = caller_process(tid, ret);
 	for (int i = 0; r == 0 && i < ANCESTORS_MAX; i++) {
 		struct caller parent;
 		uint64_t pid, of_parent = 0;

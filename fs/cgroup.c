@@ -8,8 +8,6 @@
 
 #include "lease/container.h"
 
-#define MOUNTS_TEXT (1024ul * 1024)
-
 /* Names. */
 
 static bool starts(const char *text, const char *with)
@@ -180,19 +178,25 @@ static void parse_mount(struct cgroup_mounts *ret, const char *line)
 	ret->n++;
 }
 
-void cgroup_mounts_parse(struct cgroup_mounts *ret, const char *mountinfo)
+/* One that is too long is passed over. */
+static void parse_line(struct cgroup_mounts *ret, const char *text, size_t n)
 {
 	char line[2 * CGROUP_PATH_MAX];
 
+	if (n >= sizeof(line))
+		return;
+	memcpy(line, text, n);
+	line[n] = '\0';
+	parse_mount(ret, line);
+}
+
+void cgroup_mounts_parse(struct cgroup_mounts *ret, const char *mountinfo)
+{
 	ret->n = 0;
 	while (*mountinfo) {
 		size_t n = strcspn(mountinfo, "\n");
 
-		if (n < sizeof(line)) {
-			memcpy(line, mountinfo, n);
-			line[n] = '\0';
-			parse_mount(ret, line);
-		}
+		parse_line(ret, mountinfo, n);
 		mountinfo += n + (mountinfo[n] == '\n');
 	}
 }
@@ -200,14 +204,13 @@ void cgroup_mounts_parse(struct cgroup_mounts *ret, const char *mountinfo)
 void cgroup_mounts_read(struct cgroup_mounts *ret)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
-	char *text = file ? malloc(MOUNTS_TEXT + 1) : NULL;
+	char *line = NULL;
+	size_t size = 0;
 
 	ret->n = 0;
-	if (text) {
-		text[fread(text, 1, MOUNTS_TEXT, file)] = '\0';
-		cgroup_mounts_parse(ret, text);
-	}
-	free(text);
+	while (file && getline(&line, &size, file) > 0)
+		parse_line(ret, line, strcspn(line, "\n"));
+	free(line);
 	if (file)
 		fclose(file);
 }

@@ -16,6 +16,7 @@
 
 #include "lease/catalog.h"
 #include "lease/clock.h"
+#include "lease/download.h"
 #include "lease/engine.h"
 #include "lease/error.h"
 
@@ -49,6 +50,7 @@ int fs_unmount(const char *mountpoint, struct dsec_error *err);
 #define FS_ATTRIBUTE_WORKER   "user.dsec.worker"   /* pid of the process that serves */
 #define FS_ATTRIBUTE_RESTARTS "user.dsec.restarts" /* how many have served before it */
 #define FS_ATTRIBUTE_SANDBOX  "user.dsec.sandbox"  /* what the process that serves has given up */
+#define FS_ATTRIBUTE_MEMORY   "user.dsec.memory"   /* where secrets are, and of how many leases */
 #define FS_ATTRIBUTE_NOTICE   "user.dsec.notice"   /* of the keeper's; absent: none */
 
 /* How an unleased file's first OPEN brings content into the page cache (facts/fuse.md). */
@@ -83,6 +85,7 @@ struct fs_options {
 	pid_t keeper_pid;    /* FS_ATTRIBUTE_PID; 0: this process */
 	unsigned restarts;   /* FS_ATTRIBUTE_RESTARTS */
 	const char *sandbox; /* FS_ATTRIBUTE_SANDBOX; NULL: nothing */
+	const char *memory;  /* FS_ATTRIBUTE_MEMORY; NULL: nothing */
 };
 
 /* Starts the file thread; returns when INIT is answered and the probe is done: the mount serves.
@@ -126,6 +129,20 @@ void fs_rotated(struct fs *fs, const struct lease *lease);
 bool fs_process(const struct fs *fs, lease_holder holder, pid_t *ret_pid, uint64_t *ret_start);
 
 void fs_reload(struct fs *fs, struct catalog *catalog);
+
+/* For one who cannot open a file, such as who asks a socket: its bytes, as if he opened it by this
+ * path below the mountpoint, but that nobody holds its leases by having it open. Those of a
+ * container are the caller's, who waits. What cannot be had so is refused with a sentence:
+ * CONFIG@fresh, and the leases of a process. */
+typedef void fs_given(void *arg, struct download *bytes, const struct dsec_error *err);
+
+/* Answers through `given`, once, at the latest at read_timeout or within fs_stop, with the bytes,
+ * which it may take by leaving an empty buffer, or an error; may answer before it returns, and then
+ * returns 0. Else returns what fs_give_up takes. */
+uint64_t fs_give(struct fs *fs, struct engine *engine, const char *path,
+		 const struct lease_caller *caller, fs_given *given, void *arg);
+/* He is gone: `given` is not called. */
+void fs_give_up(struct fs *fs, uint64_t give);
 
 /* The kernel has ended the connection: somebody unmounted it. Known after an fs_dispatch. */
 bool fs_ended(const struct fs *fs);

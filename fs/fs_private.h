@@ -30,6 +30,7 @@
 #include "fs/holders.h"
 #include "fs/message.h"
 #include "fs/node.h"
+#include "fs/path.h"
 #include "fs/queue.h"
 #include "fs/shared.h"
 #include "lease/list.h"
@@ -40,6 +41,9 @@
 /* How long the kernel may believe a name or attributes that do not change by themselves: after a
  * reload it may be wrong for as long. */
 #define FILES_CACHE_MS 5000
+
+/* How long the end of a mount may wait for the process that announces (announce.h). */
+#define FILES_END_MS 5000
 
 /* A request that kills each process that takes it up is refused by the next. */
 #define FILES_TRIES_MAX 3
@@ -84,7 +88,7 @@ struct files {
 	size_t n_kept;
 	pid_t pid;
 	unsigned restarts;
-	char *state_folder, *config_file, *sandbox;
+	char *state_folder, *config_file, *sandbox, *memory;
 	char *notice; /* of the keeper's; NULL: none */
 };
 
@@ -163,6 +167,9 @@ void files_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
 		   struct fuse_file_info *info);
 double cache_seconds(int64_t ms);
 void reply_entry(struct files *files, fuse_req_t req, struct node *node, int64_t entry_ms);
+/* The config that a name in a project's folder means, with its options; NULL: there is none. */
+const struct entry *find_config(const struct entry *project, const char *name,
+				struct path_options *options);
 /* May the caller see what belongs to this config (NULL: to none)? */
 bool shown_to(struct files *files, fuse_req_t req, const struct config *config);
 double attributes_seconds(const struct node *node);

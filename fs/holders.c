@@ -67,6 +67,14 @@ static struct shared_holder *take_slot(struct holders *holders)
 	return &shared->holders[used];
 }
 
+/* By whom the next process finds a mount namespace: the reader itself may be long gone then. */
+static pid_t eldest(const struct holder *holder, pid_t tid)
+{
+	struct caller eldest;
+
+	return caller_eldest(tid, holder->a, &eldest) < 0 ? tid : eldest.pid;
+}
+
 /* So that the next process knows it. */
 static void write_slot(struct holders *holders, struct holder *holder, pid_t tid)
 {
@@ -77,8 +85,9 @@ static void write_slot(struct holders *holders, struct holder *holder, pid_t tid
 		return;
 	holder->slot->a = holder->a;
 	holder->slot->b = holder->b;
-	/* Of a mount namespace: one of its threads. */
-	holder->slot->c = *holder->place || holder->kind == HOLDER_PROCESS ? 0 : (uint64_t)tid;
+	holder->slot->c = *holder->place || holder->kind == HOLDER_PROCESS
+				  ? 0
+				  : (uint64_t)eldest(holder, tid);
 	memcpy(holder->slot->place, holder->place, strlen(holder->place) + 1);
 	atomic_store(&holder->slot->number, holder->number);
 }

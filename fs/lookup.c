@@ -69,9 +69,8 @@ static bool ttl_allowed(const struct config *config, int64_t ttl_ms)
 	return true;
 }
 
-/* The config that a name in a project's folder means, with its options. */
-static const struct entry *find_config(const struct entry *project, const char *name,
-				       struct path_options *options)
+const struct entry *find_config(const struct entry *project, const char *name,
+				struct path_options *options)
 {
 	char config[CATALOG_NAME_MAX + 1];
 

@@ -34,6 +34,7 @@ enum message_kind {
 	MESSAGE_WATCH,   /* holders[0]: → HOLDER_ENDED when it ends: watched, namespace, text */
 	MESSAGE_REFUSED, /* a reader was refused an entry: tree, entry, caller; text: why */
 	MESSAGE_LET_GO,  /* holders[0]: it has ended; text: how */
+	MESSAGE_VIEWED,  /* question, holders; or error, and text: why */
 	/* To the file thread. */
 	MESSAGE_ACQUIRED,     /* acquire, node; leases or error */
 	MESSAGE_LEASE,        /* event, leases[0] */
@@ -45,6 +46,7 @@ enum message_kind {
 	MESSAGE_RESUME,       /* every lease that lives is known: begin to serve */
 	MESSAGE_HAND_OVER,    /* stop, and answer nothing more */
 	MESSAGE_NOTICE,       /* text */
+	MESSAGE_VIEW,         /* → VIEWED: question, caller, scopes */
 	MESSAGE_STOP,
 };
 
@@ -59,6 +61,7 @@ struct message {
 	int64_t ttl_ms;
 	lease_holder holders[SCOPES]; /* as struct acquire has them */
 	struct lease_caller caller;   /* with a reference to who it is */
+	unsigned scopes;              /* bit i: that one is asked for */
 	uint64_t count;
 	struct caller watched; /* the process, or one of the container's */
 	uint64_t namespace;    /* 0, or the mount namespace that is the container */

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,7 @@ void files_init(struct files *files, const struct fs_options *options, struct tr
 	files->state_folder = alloc_copy(options->state_folder);
 	files->config_file = alloc_copy(options->config_file);
 	files->sandbox = alloc_copy(options->sandbox);
+	files->memory = alloc_copy(options->memory);
 	files->first_open = options->first_open;
 	if (files->first_open == FS_FIRST_OPEN_PROBE)
 		files->first_open = (enum fs_first_open)atomic_load(&files->shared->first_open);
@@ -84,11 +86,14 @@ void files_finish(struct files *files)
 	free(files->state_folder);
 	free(files->config_file);
 	free(files->sandbox);
+	free(files->memory);
 }
 
-/* Asked for: folders that many may search at once, so that a kept LOOKUP delays nobody. Not asked
- * for, though libfuse would: that the kernel drops pages when a time of change moves (a node's time
- * moves when it is bound, its bytes do not), and splice. */
+/* Asked for: folders that many may search at once, so that a kept LOOKUP delays nobody (libfuse
+ * before 3.17, Debian 12's too, keeps that to itself: there it delays who looks a name up in the
+ * same folder that the kernel does not know). Not asked for, though libfuse would: that the kernel
+ * drops pages when a time of change moves (a node's time moves when it is bound, its bytes do not),
+ * and splice. */
 static void init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct files *files = userdata;
@@ -254,6 +259,21 @@ static void end_orphans(struct files *files)
 	free(orphans.messages);
 }
 
+/* Who that is, for one whose request did not come by the kernel: it waits all the same. */
+static void view(struct files *files, struct message *message)
+{
+	struct viewer viewer;
+	pid_t tid = message->caller.pid;
+
+	holders_view(&files->holders, message->scopes, message->caller.uid, tid, &viewer);
+	message->error = viewer.error ? viewer.error : holders_watch(&files->holders, &viewer, tid);
+	if (message->error)
+		message->text = alloc_copy(viewer.reason);
+	memcpy(message->holders, viewer.holders, sizeof(message->holders));
+	message->kind = MESSAGE_VIEWED;
+	message_send(&files->outbox, message);
+}
+
 void files_take(struct files *files, struct message *message)
 {
 	switch (message->kind) {
@@ -287,6 +307,9 @@ void files_take(struct files *files, struct message *message)
 		files->first_open = (enum fs_first_open)message->first_open;
 		files->probing = false;
 		break;
+	case MESSAGE_VIEW:
+		view(files, message);
+		return;
 	case MESSAGE_STOP:
 		stop(files);
 		break;
@@ -423,6 +446,45 @@ static bool wait_for_work(struct files *files)
 	return requests;
 }
 
+/* The end. */
+
+/* What lies there, if anything does. */
+static void refuse_current(const struct files *files)
+{
+	void *current = files->shared->current;
+	size_t n = request_size(current, sizeof(files->shared->current));
+
+	if (n > 0 && !request_is_forget(current, n))
+		request_refuse(files->fuse_fd, current, n, ENOTCONN);
+	request_clear(current);
+}
+
+/* Who announces has the device open too, and waits for a folder's lock that a LOOKUP has, which
+ * nobody would read any more: the connection would never end, and the LOOKUP's caller never be
+ * answered. So whatever comes is refused until that process has ended. */
+static void end_announcing(const struct files *files)
+{
+	int64_t until_at = files->clock->boottime_at(files->clock) + FILES_END_MS, left;
+	bool told = false;
+
+	refuse_current(files); /* it was read, and then came the end */
+	while (files->announce_fd >= 0 &&
+	       (left = until_at - files->clock->boottime_at(files->clock)) > 0) {
+		told = told || announce_end(files->announce_fd);
+
+		struct pollfd fds[] = {
+			{.fd = files->announce_fd, .events = told ? 0 : POLLOUT},
+			{.fd = files->fuse_fd, .events = POLLIN},
+		};
+		if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
+			return;
+		if (fds[0].revents & POLLERR || fds[1].revents & (POLLERR | POLLHUP))
+			return; /* it has ended; or the connection has, and so it does */
+		if (fds[1].revents & POLLIN && receive(files) > 0)
+			refuse_current(files);
+	}
+}
+
 /* An earlier process has had it. */
 static void resume(struct files *files)
 {
@@ -459,5 +521,7 @@ void *session_run(void *arg)
 			tell(files, files->initialised ? MESSAGE_ENDED : MESSAGE_STARTED, -r);
 		}
 	}
+	if (!files->handing_over && r == 0)
+		end_announcing(files);
 	return NULL;
 }

@@ -13,6 +13,7 @@ struct request {
 	struct lease_caller caller;
 	char *name, *payer;     /* the caller's */
 	lease_holder exclusive; /* 0, or nobody else is to be given these leases */
+	bool is_untold;         /* the observer has heard of enough that failed like this */
 	engine_acquired *done;
 	void *arg;
 	size_t n_missing;
@@ -118,7 +119,10 @@ static void request_fail(struct request *request, const struct lease_slot *slot,
 	const struct dsec_error kept = *err;
 
 	detach(request);
-	report_failed(request->engine, slot, &request->caller, &kept);
+	if (request->is_untold)
+		request->engine->counters.acquired_failed[kept.kind]++;
+	else
+		report_failed(request->engine, slot, &request->caller, &kept);
 	request->done(request->arg, NULL, 0, &kept);
 	give_up(request);
 	request_free(request);
@@ -186,6 +190,12 @@ void part_failed(struct part *part, const struct dsec_error *err)
 	const struct lease_slot slot = slot_name(part->slot);
 
 	request_fail(part->request, &slot, err);
+}
+
+void part_held_back(struct part *part, const struct dsec_error *err, bool is_told)
+{
+	part->request->is_untold = !is_told;
+	part_failed(part, err);
 }
 
 /* What kept the reader waiting for too long. */

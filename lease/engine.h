@@ -137,7 +137,9 @@ struct engine_observer {
 	int (*intended)(void *arg, const struct journal_record *record, struct dsec_error *err);
 	void (*lease)(void *arg, enum lease_event event, const struct lease *lease,
 		      const char *reason);
-	/* An acquire that failed, with who asked. */
+	/* An acquire that failed, with who asked. Where its holder is held back
+	 * (max_rate_per_holder): the first, and then with each doubling of their number, until it
+	 * has a lease made again. */
 	void (*failed)(void *arg, const struct lease_slot *slot, const struct lease_caller *caller,
 		       const struct dsec_error *err);
 	/* A reader was given a lease that had to be made for it (or that it waited for). */
@@ -172,6 +174,7 @@ struct engine_env {
 	struct engine_observer observer; /* unset functions are not called */
 	uint64_t last_generation; /* every lease's is greater: what an earlier process on the same
 				     mount has published */
+	unsigned leases_max;      /* whose secrets the memory has room for; 0: any number */
 	const char *daemon_id;    /* 16 lower-case hexadecimal digits: this machine and this state
 				     folder (identity.h) */
 };

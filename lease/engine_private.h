@@ -30,6 +30,7 @@
 #include "lease/engine.h"
 #include "lease/identity.h"
 #include "lease/limiter.h"
+#include "lease/line.h"
 #include "lease/list.h"
 #include "lease/removal.h"
 #include "lease/table.h"
@@ -66,6 +67,9 @@
 #define RECONCILE_BACKOFF_MS     1000
 #define RECONCILE_BACKOFF_CAP_MS 60000
 #define RECONCILE_ROUNDS         2 /* the second, CONSISTENCY_MS later, sees what the first could not */
+
+/* How often what happens again and again is told: the first time, then with each doubling. */
+#define IS_POWER_OF_TWO(n) (((n) & ((n)-1)) == 0)
 
 struct slot;
 struct principal;
@@ -162,13 +166,16 @@ struct payer {
 	struct list link; /* in the pool's, the one charged longest ago first */
 	struct table_node by_name;
 	struct bucket rate;
+	unsigned n_refused; /* since it was charged last */
 	char name[];
 };
 
 /* Charges it for a lease; false when it has used up what one may. */
 bool payer_charge(struct pool *pool, const char *name);
-/* What one is told that was not charged: whom it counts as, and when it may try again. */
-void payer_refusal(struct pool *pool, const char *name, struct dsec_error *err);
+/* What one is told that was not charged: whom it counts as, and when it may try again. True: and so
+ * is the observer. A loop is told of the first time and with each doubling, or it would push all
+ * else out of the audit log. */
+bool payer_refuse(struct pool *pool, const char *name, struct dsec_error *err);
 void payers_change(struct pool *pool); /* its recipe has another rate */
 void payers_forget(struct pool *pool);
 
@@ -200,6 +207,8 @@ struct pool *pool_get(struct engine *engine, const char *project, const char *co
 		      const char *secret);
 void pool_failed(struct pool *pool, const struct dsec_error *err);
 bool pool_full(const struct pool *pool); /* at its max_leases */
+/* The memory for secrets has no room for one more (env.leases_max). */
+bool engine_full(const struct engine *engine);
 
 /* A token of max_rate; without one the slot is queued, and slot_make_now called when it is its
  * turn.
@@ -288,6 +297,8 @@ size_t warm_ready_count(const struct pool *pool);
 struct request;
 void part_ready(struct part *part, const struct lease *lease);
 void part_failed(struct part *part, const struct dsec_error *err);
+/* The same, of which the observer need not hear. */
+void part_held_back(struct part *part, const struct dsec_error *err, bool is_told);
 void requests_free(struct engine *engine);
 
 enum principal_state {
@@ -326,9 +337,9 @@ struct principal {
 	struct table_node by_id, by_user, by_holder;
 
 	enum principal_state state;
-	struct journal_record record; /* as it should stand in the journal */
-	bool writing;                 /* a write is under way */
-	bool rewrite;                 /* and the record has changed since */
+	struct line record; /* as it should stand in the journal */
+	bool writing;       /* a write is under way */
+	bool rewrite;       /* and the record has changed since */
 	unsigned write_failures;
 	struct timer write_again;
 
@@ -365,6 +376,8 @@ struct principal *principal_new(struct engine *engine, struct account *account, 
 void principal_set_holder(struct principal *principal, lease_holder holder);
 void principal_leave_holder(struct principal *principal);
 void principal_rename(struct principal *principal, const char *user);
+/* Its whole line. */
+void principal_line(const struct principal *principal, struct journal_record *ret);
 struct principal *principal_by_id(const struct engine *engine, const char *lease_id);
 struct principal *principal_by_user(const struct engine *engine, const char *user);
 

@@ -53,7 +53,7 @@ static int64_t whole_second(int64_t ms)
  * the second, so that writing an end in whole seconds, rounded up, never goes beyond it. */
 static void choose_ends(struct principal *principal, int64_t max_ttl_ms)
 {
-	struct journal_record *record = &principal->record;
+	struct line *record = &principal->record;
 
 	record->start_ms = account_ms(principal->account) -
 			   (engine_now(principal->engine) - principal->start_at);
@@ -68,7 +68,7 @@ static void choose_ends(struct principal *principal, int64_t max_ttl_ms)
  * makes of them, and never beyond the creation plus max_ttl. */
 static void correct_ends(struct principal *principal, int64_t created_ms)
 {
-	struct journal_record *record = &principal->record;
+	struct line *record = &principal->record;
 	int64_t max_ttl_ms = principal->recipe->secret.max_ttl_ms;
 	int64_t limit_ms = record->last_end_ms;
 
@@ -107,7 +107,7 @@ static void fail(struct principal *principal, const struct dsec_error *err)
 {
 	const struct dsec_error said = *err; /* may stand in the grant */
 	struct slot *slot = leave(principal, &said);
-	char reason[sizeof(principal->record.reason)];
+	char reason[JOURNAL_REASON_MAX];
 
 	snprintf(reason, sizeof(reason), "failed: %s",
 		 said.code[0] ? said.code : dsec_error_kind_name(said.kind));
@@ -191,7 +191,7 @@ void grant_begin(struct slot *slot)
 	choose_ends(principal, pool->recipe->secret.max_ttl_ms);
 	engine->counters.intended++;
 
-	if (identity_user_path(principal->record.path, pool->account->path, engine->daemon_id,
+	if (identity_user_path(record.path, pool->account->path, engine->daemon_id,
 			       principal->record.last_end_ms) < 0) {
 		struct dsec_error err;
 
@@ -200,6 +200,7 @@ void grant_begin(struct slot *slot)
 		fail(principal, &err);
 		return;
 	}
+	line_set(&principal->record.path, record.path);
 	timer_arm(&engine->timers, &principal->timer, grant->begun_at + GRANT_TIME_MAX_MS);
 	principal_record(principal, JOURNAL_INTENDED);
 }
@@ -238,12 +239,14 @@ void grant_name_taken(struct grant *grant)
 {
 	struct principal *principal = grant->principal;
 	char name[IAM_USER_NAME_MAX];
+	struct journal_record record;
 	struct dsec_error refused;
 
 	new_user_name(name, principal->engine->env.clock);
 	principal_rename(principal, name);
+	principal_line(principal, &record);
 	grant->name_may_be_ours = false;
-	if (announce(principal->engine, &principal->record, &refused) < 0) {
+	if (announce(principal->engine, &record, &refused) < 0) {
 		give_up_intent(principal, &refused);
 		return;
 	}
@@ -286,7 +289,7 @@ static void begin_again(struct principal *principal)
 void grant_created(struct grant *grant, int64_t created_ms)
 {
 	struct principal *principal = grant->principal;
-	const struct journal_record *record = &principal->record;
+	const struct line *record = &principal->record;
 
 	correct_ends(principal, created_ms);
 	principal_record(principal, JOURNAL_CREATED);

@@ -53,16 +53,23 @@ static bool has_key(const struct provider_answer *answer, const struct dsec_erro
 	return !err && answer->access_key_id && answer->secret_access_key;
 }
 
+/* A server's text, which goes into files, reports and the journal. */
+static void set_key_id(struct principal *principal, const char *id)
+{
+	char safe[sizeof(((struct journal_record *)NULL)->access_key_id)];
+
+	dsec_print_safely(safe, sizeof(safe), id);
+	line_set(&principal->record.access_key_id, safe);
+}
+
 /* What the answer says about the user's keys, whatever becomes of the grant. */
 static void learn(struct grant *grant, const struct provider_answer *answer,
 		  const struct dsec_error *err)
 {
 	struct principal *principal = grant->principal;
-	struct journal_record *record = &principal->record;
 
 	if (has_key(answer, err))
-		dsec_print_safely(record->access_key_id, sizeof(record->access_key_id),
-				  answer->access_key_id);
+		set_key_id(principal, answer->access_key_id);
 	else if (!err || err->ambiguous)
 		principal->key_unknown = true;
 	else if (!principal->key_unknown)

@@ -51,6 +51,15 @@ static bool is_ours(const struct grant *grant, const struct provider_answer *ans
 	       strcmp(answer->users[0].path, grant->principal->record.path) == 0;
 }
 
+/* A server's text, which goes into files, reports and the journal. */
+static void set_arn(struct principal *principal, const char *arn)
+{
+	char safe[sizeof(((struct journal_record *)NULL)->arn)];
+
+	dsec_print_safely(safe, sizeof(safe), arn ? arn : "");
+	line_set(&principal->record.arn, safe);
+}
+
 /* What the answer says about the user, whatever becomes of the grant. */
 static void learn(struct grant *grant, const struct provider_answer *answer,
 		  const struct dsec_error *err)
@@ -62,11 +71,7 @@ static void learn(struct grant *grant, const struct provider_answer *answer,
 		  (grant->user_step == USER_CREATE ? answer->n_users > 0 : is_ours(grant, answer));
 
 	if (is) {
-		const char *arn = answer->users[0].arn;
-
-		/* A server's text, which goes into files, reports and the journal. */
-		dsec_print_safely(principal->record.arn, sizeof(principal->record.arn),
-				  arn ? arn : "");
+		set_arn(principal, answer->users[0].arn);
 		principal->user_certain = true;
 		grant->created_at = now;
 	}

@@ -15,9 +15,10 @@
 
 #include "lease/error.h"
 
-#define LEASE_ID_MAX      37 /* a UUID and its end */
-#define IAM_USER_NAME_MAX 65
-#define IAM_PATH_MAX      513
+#define LEASE_ID_MAX       37 /* a UUID and its end */
+#define IAM_USER_NAME_MAX  65
+#define IAM_PATH_MAX       513
+#define JOURNAL_REASON_MAX 129
 
 enum journal_state {
 	JOURNAL_INTENDED, /* the name is chosen; the user may or may not exist */
@@ -36,10 +37,10 @@ struct journal_record {
 	char user[IAM_USER_NAME_MAX];
 	char path[IAM_PATH_MAX];
 	char policy_name[129];
-	char arn[600];           /* "" until known */
-	char access_key_id[129]; /* "" until known; an id, not a secret */
-	char reason[129];        /* REVOKING: why ("expired", "unmount", "failed: …") */
-	uint64_t fingerprint;    /* of the dynamic secret it was made under */
+	char arn[600];                   /* "" until known */
+	char access_key_id[129];         /* "" until known; an id, not a secret */
+	char reason[JOURNAL_REASON_MAX]; /* REVOKING: why ("expired", "unmount", "failed: …") */
+	uint64_t fingerprint;            /* of the dynamic secret it was made under */
 	int64_t ttl_ms;
 	int64_t start_ms;    /* AWS's calendar */
 	int64_t expires_ms;  /* the current end */

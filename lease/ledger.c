@@ -20,7 +20,8 @@ struct ledger {
 	struct ledger_memory *memory;
 	struct entry entries[LEDGER_MAX]; /* as the records */
 	struct table by_id;
-	uint32_t *free; /* places of free records below `used` */
+	uint32_t n_found; /* records that an earlier process has used */
+	uint32_t *free;   /* places of free records below `used` */
 	size_t n_free;
 };
 
@@ -115,6 +116,7 @@ struct ledger *ledger_open(struct ledger_memory *memory)
 	table_init(&ledger->by_id, 0); /* the ids are our own */
 	if (used > LEDGER_MAX)
 		used = LEDGER_MAX;
+	ledger->n_found = used;
 	for (uint32_t i = 0; i < used; i++)
 		take_up(ledger, &memory->records[i]);
 	secret_arena_sweep();
@@ -123,7 +125,7 @@ struct ledger *ledger_open(struct ledger_memory *memory)
 
 void ledger_settle(struct ledger *ledger)
 {
-	for (size_t i = 0; i < LEDGER_MAX; i++) {
+	for (size_t i = 0; i < ledger->n_found; i++) {
 		struct entry *entry = &ledger->entries[i];
 
 		if (!entry->adopted)
@@ -139,7 +141,7 @@ struct ledger *ledger_close(struct ledger *ledger)
 {
 	if (!ledger)
 		return NULL;
-	for (size_t i = 0; i < LEDGER_MAX; i++)
+	for (size_t i = 0; i < ledger->n_found; i++)
 		secret_unref(ledger->entries[i].adopted);
 	table_finish(&ledger->by_id);
 	free(ledger->free);

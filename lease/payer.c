@@ -10,6 +10,7 @@
  * Who has used up its part is refused at once: were it kept waiting, a loop that does not wait for
  * its own answers would use up the places of those that may wait.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,6 +118,7 @@ bool payer_charge(struct pool *pool, const char *name)
 	bool charged = bucket_take(&payer->rate, engine_now(pool->engine));
 
 	if (charged) {
+		payer->n_refused = 0;
 		list_remove(&payer->link);
 		list_append(&pool->payers, &payer->link);
 		forget_full(pool);
@@ -124,20 +126,24 @@ bool payer_charge(struct pool *pool, const char *name)
 	return charged;
 }
 
-void payer_refusal(struct pool *pool, const char *name, struct dsec_error *err)
+bool payer_refuse(struct pool *pool, const char *name, struct dsec_error *err)
 {
 	const struct dynamic_secret *secret = &pool->recipe->secret;
 	struct payer *payer = find(pool, name);
 	int64_t now = engine_now(pool->engine);
 	int64_t wait = payer ? bucket_next_at(&payer->rate, now) - now : 0;
-	char per[DURATION_TEXT_MAX], after[DURATION_TEXT_MAX];
+	char per[DURATION_TEXT_MAX], after[DURATION_TEXT_MAX], times[64] = "";
+	unsigned n = payer ? ++payer->n_refused : 1;
 
+	if (n > 1)
+		snprintf(times, sizeof(times), "; refused %u times meanwhile", n);
 	duration_format(per, secret->max_rate_per_holder_ms);
 	duration_format(after, (wait / 1000 + 1) * 1000);
 	dsec_error_set(err, DSEC_ERROR_THROTTLED,
 		       "%.200s has caused as many leases of %s as one holder may, %u in %s "
-		       "(max_rate_per_holder): it may try again in %s",
-		       name, pool->secret, secret->max_rate_per_holder, per, after);
+		       "(max_rate_per_holder): it may try again in %s%s",
+		       name, pool->secret, secret->max_rate_per_holder, per, after, times);
+	return IS_POWER_OF_TWO(n);
 }
 
 void payers_change(struct pool *pool)

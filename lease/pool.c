@@ -219,6 +219,31 @@ bool pool_full(const struct pool *pool)
 	return pool->n_principals >= pool->recipe->secret.max_leases;
 }
 
+static size_t n_in_memory(const struct pool *pool)
+{
+	size_t n = 0;
+
+	list_each (at, &pool->principals) {
+		const struct principal *principal = container_of(at, struct principal, in_pool);
+
+		n += principal->grant || (principal->state < PRINCIPAL_REVOKING &&
+					  principal->lease && principal->lease->secret_access_key);
+	}
+	return n;
+}
+
+/* Where there is room for all, as a rule, nothing is counted. */
+bool engine_full(const struct engine *engine)
+{
+	size_t n = 0;
+
+	if (engine->env.leases_max == 0)
+		return false;
+	list_each (at, &engine->pools)
+		n += n_in_memory(container_of(at, struct pool, link));
+	return n >= engine->env.leases_max;
+}
+
 static void wait_for_token(struct pool *pool)
 {
 	timer_arm(&pool->engine->timers, &pool->token,

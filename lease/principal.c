@@ -6,10 +6,6 @@
 #include "lease/engine_private.h"
 #include "lease/lease_private.h"
 
-/* How often a removal's trouble is told to the operator: the first time, then with each doubling.
- */
-#define IS_POWER_OF_TWO(n) (((n) & ((n)-1)) == 0)
-
 static bool same_id(const struct table_node *node, const void *key)
 {
 	return strcmp(container_of(node, struct principal, by_id)->record.lease_id, key) == 0;
@@ -51,7 +47,7 @@ struct principal *principal_new(struct engine *engine, struct account *account, 
 	principal->engine = engine;
 	principal->account = account;
 	principal->pool = pool;
-	principal->record = *record;
+	line_init(&principal->record, record);
 	principal->timer.fire = timer_fired;
 	principal->due.fire = due;
 	principal->rotation.fire = rotate;
@@ -73,7 +69,7 @@ void principal_rename(struct principal *principal, const char *user)
 	struct table *table = &principal->engine->principals_by_user;
 
 	table_remove(table, &principal->by_user);
-	snprintf(principal->record.user, sizeof(principal->record.user), "%s", user);
+	line_set(&principal->record.user, user);
 	table_insert(table, &principal->by_user, table_hash_text(table, user));
 }
 
@@ -105,6 +101,7 @@ void principal_free(struct principal *principal)
 	lease_unref(principal->lease);
 	secret_unref(principal->kept.secret_access_key);
 	recipe_unref(principal->recipe);
+	line_finish(&principal->record);
 	free(principal);
 }
 
@@ -133,6 +130,16 @@ void principal_set_key_left(struct principal *principal, bool left)
 }
 
 /* The journal. */
+
+void principal_line(const struct principal *principal, struct journal_record *ret)
+{
+	const struct pool *pool = principal->pool;
+
+	line_record(&principal->record, ret);
+	snprintf(ret->project, sizeof(ret->project), "%s", pool->project);
+	snprintf(ret->config, sizeof(ret->config), "%s", pool->config);
+	snprintf(ret->secret, sizeof(ret->secret), "%s", pool->secret);
+}
 
 static void write_record(struct principal *principal);
 
@@ -178,11 +185,13 @@ static void recorded(void *arg, const struct dsec_error *err)
 static void write_record(struct principal *principal)
 {
 	struct journal *journal = principal->engine->env.journal;
+	struct journal_record record;
 
 	principal->writing = true;
 	principal->rewrite = false;
 	timer_disarm(&principal->engine->timers, &principal->write_again);
-	journal->ops->write(journal, &principal->record, recorded, principal);
+	principal_line(principal, &record);
+	journal->ops->write(journal, &record, recorded, principal);
 }
 
 static void write_again(struct timer *timer)
@@ -204,12 +213,13 @@ void principal_record(struct principal *principal, enum journal_state state)
 static struct lease *make_lease(struct principal *principal, uint64_t generation,
 				struct secret *secret_access_key, int64_t rotate_at)
 {
-	const struct journal_record *record = &principal->record;
+	const struct line *record = &principal->record;
+	const struct pool *pool = principal->pool;
 	const struct lease from = {
 		.generation = generation,
-		.slot = {.project = record->project,
-			 .config = record->config,
-			 .secret = record->secret,
+		.slot = {.project = pool->project,
+			 .config = pool->config,
+			 .secret = pool->secret,
 			 .ttl_ms = record->ttl_ms,
 			 .holder = principal->holder},
 		.integration = record->integration,
@@ -348,7 +358,7 @@ void principal_resume(struct principal *principal)
 
 void principal_set_expiry(struct principal *principal)
 {
-	const struct journal_record *record = &principal->record;
+	const struct line *record = &principal->record;
 	const struct clock *clock = principal->engine->env.clock;
 	int64_t calendar =
 		principal->account ? account_ms(principal->account) : clock->calendar_ms(clock);
@@ -394,7 +404,7 @@ void principal_revoke(struct principal *principal, const char *reason)
 		return;
 	principal->state = PRINCIPAL_REVOKING;
 	principal->revoking_at = engine_now(engine);
-	snprintf(principal->record.reason, sizeof(principal->record.reason), "%s", reason);
+	line_set(&principal->record.reason, reason);
 	timer_disarm(&engine->timers, &principal->timer);
 	timer_disarm(&engine->timers, &principal->due);
 	timer_disarm(&engine->timers, &principal->rotation);
@@ -426,7 +436,7 @@ static struct ending *ending_new(struct principal *principal)
 
 void principal_remove(struct principal *principal)
 {
-	const struct journal_record *record = &principal->record;
+	const struct line *record = &principal->record;
 
 	if (!principal->account)
 		return; /* until a configuration names its integration again */
@@ -475,11 +485,13 @@ void principal_drop(struct principal *principal)
 {
 	struct journal *journal = principal->engine->env.journal;
 	struct pool *pool = principal->pool;
+	struct journal_record gone;
 
 	/* What failed may be on the disk all the same. If this fails too, the line is settled at
 	 * the next start. */
-	principal->record.state = JOURNAL_GONE;
-	journal->ops->write(journal, &principal->record, NULL, NULL);
+	principal_line(principal, &gone);
+	gone.state = JOURNAL_GONE;
+	journal->ops->write(journal, &gone, NULL, NULL);
 	principal_free(principal);
 	warm_room(pool);
 }
@@ -527,9 +539,12 @@ static void removal_trouble(struct removal *removal, enum provider_op op,
 	ending->troubles++;
 	ending->trouble = *err;
 	ending->trouble_ms = account_ms(principal->account);
-	if (IS_POWER_OF_TWO(ending->troubles) && engine->env.observer.revocation_failed)
-		engine->env.observer.revocation_failed(engine->env.observer.arg, &principal->record,
-						       err);
+	if (IS_POWER_OF_TWO(ending->troubles) && engine->env.observer.revocation_failed) {
+		struct journal_record record;
+
+		principal_line(principal, &record);
+		engine->env.observer.revocation_failed(engine->env.observer.arg, &record, err);
+	}
 	if (IS_POWER_OF_TWO(ending->troubles) && (ending->troubles > 1 || !limiter_transient(err)))
 		engine_log(engine, LOG_WARNING,
 			   "the user %s is still to be removed: %s has failed, %u calls in all: %s",

@@ -56,7 +56,7 @@ void principal_recall(struct engine *engine, const struct journal_record *record
 static void begin_recalled(struct principal *principal)
 {
 	const struct pool *pool = principal->pool;
-	const struct journal_record *record = &principal->record;
+	const struct line *record = &principal->record;
 
 	/* Its lease is for the observer, who is told of its end; one that never was has none. */
 	if (principal->kept.secret_access_key)

@@ -21,7 +21,7 @@ struct renewal {
 static void fill(struct limiter_call *call, struct provider_call *to)
 {
 	const struct renewal *renewal = container_of(call, struct renewal, call);
-	const struct journal_record *record = &renewal->principal->record;
+	const struct line *record = &renewal->principal->record;
 
 	to->op = PROVIDER_PUT_POLICY;
 	to->user = record->user;
@@ -135,7 +135,7 @@ int engine_renew(struct engine *engine, const char *lease_id, int64_t ttl_ms,
 	if (r < 0)
 		return r;
 
-	struct journal_record *record = &principal->record;
+	struct line *record = &principal->record;
 	struct renewal *renewal = alloc_zeroed(1, sizeof(*renewal));
 
 	/* From now: what is left here is what is left there, whatever the calendars say. */

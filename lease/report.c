@@ -29,7 +29,9 @@ const char *engine_advice(enum dsec_error_kind kind)
 	case DSEC_ERROR_CLOCK_SKEW:
 		return "set this machine's clock";
 	case DSEC_ERROR_NO_SPACE:
-		return "make room in the state folder; leases that are, are not in danger";
+		return "make room in the state folder, or in the memory that may be locked where "
+		       "it "
+		       "is that; leases that are, are not in danger";
 	case DSEC_ERROR_INVALID:
 		return "correct the policy; dsec check finds most mistakes";
 	case DSEC_ERROR_NOT_CONFIGURED:
@@ -68,7 +70,7 @@ static const char *state_name(enum principal_state state)
 
 static void print_principal(FILE *to, const struct principal *principal)
 {
-	const struct journal_record *record = &principal->record;
+	const struct line *record = &principal->record;
 	char start[CLOCK_ISO_MAX], end[CLOCK_ISO_MAX], last[CLOCK_ISO_MAX];
 
 	clock_iso(start, record->start_ms);
@@ -219,16 +221,17 @@ static void holder_text(char to[HOLDER_TEXT_MAX], const struct principal *princi
 
 static json_t *json_principal(const struct principal *principal)
 {
-	const struct journal_record *record = &principal->record;
+	const struct line *record = &principal->record;
+	const struct pool *pool = principal->pool;
 	char holder[HOLDER_TEXT_MAX];
 	json_t *object = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "id",
-		record->lease_id, "state", state_name(principal->state), "project", record->project,
-		"config", record->config, "secret", record->secret, "integration",
-		record->integration, "user", record->user, "arn", record->arn, "policy_name",
-		record->policy_name, "access_key_id", record->access_key_id, "adopted",
-		(int)principal->adopted, "start", json_time(record->start_ms), "expires",
-		json_time(record->expires_ms), "last_end", json_time(record->last_end_ms));
+		record->lease_id, "state", state_name(principal->state), "project", pool->project,
+		"config", pool->config, "secret", pool->secret, "integration", record->integration,
+		"user", record->user, "arn", record->arn, "policy_name", record->policy_name,
+		"access_key_id", record->access_key_id, "adopted", (int)principal->adopted, "start",
+		json_time(record->start_ms), "expires", json_time(record->expires_ms), "last_end",
+		json_time(record->last_end_ms));
 
 	holder_text(holder, principal);
 	json_object_set_new(object, "holder", json_string(holder));

@@ -14,8 +14,8 @@
 #include "lease/secret.h"
 #include "lease/secret_arena.h"
 
-#define KEPT      8 /* two threads, each growing a text from one buffer into the next, and some room */
-#define KEPT_SIZE (16ul * 1024)
+#define KEPT      SCRATCH_KEPT
+#define KEPT_SIZE ((size_t)SCRATCH_KEPT_SIZE)
 
 static struct {
 	_Atomic(unsigned char *) bytes; /* KEPT buffers; NULL: not made yet */

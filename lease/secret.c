@@ -58,6 +58,7 @@ static struct {
 	unsigned char *keys; /* KEYS_SIZE */
 	size_t mapped;       /* bytes */
 	size_t n_units;
+	bool untouched;       /* new, and its pages are not taken yet */
 	unsigned char *units; /* UNIT_FREE or UNIT_TAKEN; touched in secret_new alone */
 	atomic_size_t used;
 	/* Wiped secrets whose units secret_new is to take back. Others only push and secret_new
@@ -139,6 +140,21 @@ static size_t mapping_size(size_t bytes)
 	return (bytes + page - 1) / page * page + page;
 }
 
+size_t secret_arena_cost(size_t bytes)
+{
+	return mapping_size(bytes);
+}
+
+size_t secret_lockable(void)
+{
+	struct rlimit limit;
+
+	raise_lock_limit();
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	return (size_t)limit.rlim_cur;
+}
+
 static int cannot_lock(size_t bytes, int error, struct dsec_error *err)
 {
 	return dsec_error_set(err, DSEC_ERROR_NO_SPACE,
@@ -169,9 +185,7 @@ static int begin(void *at, size_t mapped, const char *kind, bool is_new, struct 
 		free(units);
 		return cannot_lock(bytes, error, err);
 	}
-	/* Every page is taken now: a page fault that finds no memory later has nobody to tell. */
-	if (is_new)
-		secret_wipe(at, mapped);
+	arena.untouched = is_new;
 	arena.bytes = at;
 	arena.keys = (unsigned char *)at + bytes;
 	arena.mapped = mapped;
@@ -196,7 +210,10 @@ int secret_arena_init_from(enum secret_arena_source source, size_t bytes, struct
 		at = map_locked(mapped);
 		kind = "locked memory";
 	}
-	return at ? begin(at, mapped, kind, true, err) : cannot_lock(bytes, errno, err);
+	int r = at ? begin(at, mapped, kind, true, err) : cannot_lock(bytes, errno, err);
+	if (r == 0)
+		secret_arena_take();
+	return r;
 }
 
 int secret_arena_init(size_t bytes, struct dsec_error *err)
@@ -315,10 +332,18 @@ void secret_arena_finish(void)
 	secret_arena_leave();
 }
 
+/* Reads, as secrets may lie there already; all that can be read can be written. */
+__attribute__((no_sanitize("address"))) void secret_arena_take(void)
+{
+	for (size_t at = 0; arena.untouched && at < arena.mapped; at += page_size())
+		(void)*(volatile const unsigned char *)(arena.bytes + at);
+	arena.untouched = false;
+}
+
 /* Bytes that belong to nobody here were somebody's: they are wiped without being looked at. */
 void secret_arena_sweep(void)
 {
-	for (size_t i = 0; i < arena.n_units; i++) {
+	for (size_t i = 0; i < arena.n_units && !arena.untouched; i++) {
 		unsigned char *at = arena.bytes + i * UNIT_SIZE;
 
 		if (arena.units[i] != UNIT_FREE)
@@ -332,6 +357,11 @@ void secret_arena_sweep(void)
 const char *secret_arena_kind(void)
 {
 	return arena.kind;
+}
+
+size_t secret_arena_size(void)
+{
+	return arena.n_units * UNIT_SIZE;
 }
 
 size_t secret_arena_used(void)

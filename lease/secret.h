@@ -27,6 +27,14 @@ struct secret;
  * RLIMIT_MEMLOCK allows neither. Called once, before any other function here. */
 int secret_arena_init(size_t bytes, struct dsec_error *err);
 
+/* How many bytes this process may lock for all that is secret: RLIMIT_MEMLOCK, raised as far as may
+ * be. SIZE_MAX: any number. What a privilege lets it lock besides does not count, since a worker
+ * gives that up. */
+size_t secret_lockable(void);
+
+/* What secret_arena_init takes of that for so many bytes. */
+size_t secret_arena_cost(size_t bytes);
+
 /* Wipes the arena and gives it back. No secret may be used any more, not even for unref. */
 void secret_arena_finish(void);
 
@@ -39,8 +47,13 @@ int secret_memory_create(void);
 
 /* secret_arena_init on that memory. The first process gives it its size; what others ask for is
  * ignored. What is in it belongs to nobody until secret_adopt. The descriptor stays the caller's.
- */
+ * Its pages are taken by secret_arena_take, or as secrets need them. */
 int secret_arena_init_shared(int fd, size_t bytes, struct dsec_error *err);
+
+/* Takes every page of a new arena: a page fault that finds no memory later has nobody to tell. Each
+ * page of memfd_secret(2) is taken out of the kernel's own map, on every processor, which makes
+ * some milliseconds in all: for whoever serves already, and soon after. */
+void secret_arena_take(void);
 
 /* The secret that another process had at this place (secret_place). -EINVAL: there can be none, or
  * the bytes belong to another secret. Before the first secret_new. */
@@ -62,6 +75,7 @@ void secret_digest_bytes(unsigned char to[SECRET_DIGEST_SIZE], const void *bytes
 
 /* "memfd_secret", "locked memory" or "none". */
 const char *secret_arena_kind(void);
+size_t secret_arena_size(void); /* bytes */
 size_t secret_arena_used(void); /* bytes, in units of 16; on any thread */
 
 /* A new secret with one reference. Fails with DSEC_ERROR_NO_SPACE. The caller wipes its own copy.

@@ -199,6 +199,31 @@ static void fail_full(struct slot *slot)
 	slot_failed(slot, &err);
 }
 
+static void fail_without_memory(struct slot *slot)
+{
+	struct dsec_error err;
+
+	dsec_error_set(&err, DSEC_ERROR_NO_SPACE,
+		       "the memory for secrets has room for %u leases, and so many there are: end "
+		       "some (dsec leases revoke), or raise RLIMIT_MEMLOCK (ulimit -l, "
+		       "LimitMEMLOCK=) and mount again",
+		       slot->pool->engine->env.leases_max);
+	pool_failed(slot->pool, &err);
+	slot_failed(slot, &err);
+}
+
+/* True when there is no room for one more; then who waits is told. */
+static bool fail_without_room(struct slot *slot)
+{
+	if (pool_full(slot->pool))
+		fail_full(slot);
+	else if (engine_full(slot->pool->engine))
+		fail_without_memory(slot);
+	else
+		return false;
+	return true;
+}
+
 void slot_fail_unconfigured(struct slot *slot)
 {
 	struct dsec_error err;
@@ -210,9 +235,7 @@ void slot_fail_unconfigured(struct slot *slot)
 
 void slot_make_now(struct slot *slot)
 {
-	if (pool_full(slot->pool))
-		fail_full(slot);
-	else
+	if (!fail_without_room(slot))
 		grant_begin(slot);
 }
 
@@ -225,12 +248,12 @@ static void hold_back(struct slot *slot)
 	while (!list_empty(&waiters)) {
 		struct part *part = list_first(&waiters, struct part, link);
 		struct dsec_error err;
+		bool is_told = payer_refuse(slot->pool, part->payer, &err);
 
-		payer_refusal(slot->pool, part->payer, &err);
 		pool_failed(slot->pool, &err);
 		slot->pool->engine->counters.held_back++;
 		list_remove(&part->link);
-		part_failed(part, &err);
+		part_held_back(part, &err, is_told);
 	}
 	slot_idle(slot);
 }
@@ -261,10 +284,8 @@ void slot_make(struct slot *slot)
 		slot_fail_unconfigured(slot);
 		return;
 	}
-	if (pool_full(slot->pool)) {
-		fail_full(slot);
+	if (fail_without_room(slot))
 		return;
-	}
 	if (!charge(slot))
 		hold_back(slot);
 	else if (pool_take_token(slot->pool, slot))

@@ -68,7 +68,7 @@ static bool has_room(const struct pool *pool)
 {
 	size_t max = pool->recipe->secret.max_leases;
 
-	if (pool_full(pool))
+	if (pool_full(pool) || engine_full(pool->engine))
 		return false;
 	return pool->n_principals < max * WARM_QUARTERS / 4 ||
 	       pool->n_principals - warm_ready_count(pool) < max * WARM_QUARTERS / 4;

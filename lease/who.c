@@ -57,6 +57,15 @@ static uint64_t read_start(int folder_fd)
 	return strtoull(at, NULL, 10);
 }
 
+/* Has it ended, and is only waited for? */
+static bool read_ended(int folder_fd)
+{
+	char text[FILE_MAX];
+	const char *at = read_file(folder_fd, "stat", text) ? strrchr(text, ')') : NULL;
+
+	return !at || at[1] != ' ' || strchr("ZX", at[2]);
+}
+
 static int64_t calendar_of(uint64_t start, const struct clock *clock)
 {
 	int64_t start_at = (int64_t)start * 1000 / sysconf(_SC_CLK_TCK);
@@ -213,6 +222,17 @@ struct who *who_look(pid_t tid, const struct clock *clock)
 	struct who *who = who_read(folder_fd, clock);
 	close(folder_fd);
 	return who;
+}
+
+bool who_lives(pid_t pid, uint64_t start)
+{
+	int folder_fd = pid > 0 ? who_open(pid) : -ESRCH;
+
+	if (folder_fd < 0)
+		return false;
+	bool lives = read_start(folder_fd) == start && !read_ended(folder_fd);
+	close(folder_fd);
+	return lives;
 }
 
 struct who *who_ref(struct who *who)

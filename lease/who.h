@@ -50,6 +50,10 @@ struct who *who_known(pid_t pid, uint64_t start, const char *executable, const c
 /* All at once; NULL when there is no such process, or its number is 0. */
 struct who *who_look(pid_t tid, const struct clock *clock);
 
+/* Does the process with this number and this start go on? One that has ended and that its parent
+ * has not waited for does not. */
+bool who_lives(pid_t pid, uint64_t start);
+
 struct who *who_ref(struct who *who);   /* NULL-safe */
 struct who *who_unref(struct who *who); /* NULL-safe; returns NULL */
 

@@ -146,6 +146,8 @@ class Script:
     def __init__(self, *answers, tls=None):
         script = self
         self.requests = []
+        self.heads = []  # HEAD asks nothing, and is answered beside
+        self.head = threading.Event()
         self._answers = list(answers)
         self._lock = threading.Lock()
 
@@ -158,6 +160,13 @@ class Script:
                     n = len(script.requests)
                     script.requests.append(self)
                 script._answers[min(n, len(script._answers) - 1)](self)
+
+            def do_HEAD(self):
+                self.send_response(302)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                script.heads.append(self.headers)
+                script.head.set()
 
             def log_message(self, *_):
                 pass

@@ -17,8 +17,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 import moto  # noqa: E402
 import tap  # noqa: E402
 from localiam import Certificates, LocalIAM, Principal  # noqa: E402
-from provider import (ATTACHMENTS, Gate, Provider, Script, answer, drop, error_xml,  # noqa: E402
-                      xml)
+from provider import (ANSWER_TIMEOUT, ATTACHMENTS, Gate, Provider, Script, answer,  # noqa: E402
+                      drop, error_xml, xml)
 
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": "ec2:Describe*", "Resource": "*"}]})
@@ -578,6 +578,30 @@ class Scripted(TestCase):
                 Provider(script.endpoint, STATIC,
                          environment={"http_proxy": nowhere, "all_proxy": nowhere}) as provider:
             provider.good("GetUser", user="u")
+
+
+class Ahead(TestCase):
+    def test_a_lease_waits_for_one_connection_and_not_for_one_after_the_other(self):
+        key = ("<AccessKey><AccessKeyId>AKIAIOSFODNN7EXAMPLE</AccessKeyId>"
+               f"<SecretAccessKey>{SECRET}</SecretAccessKey></AccessKey>")
+        user, policy = Gate(answer(xml("CreateUser", USER))), Gate(answer(xml("PutUserPolicy")))
+        with Script(user.hold, policy.hold, answer(xml("CreateAccessKey", key)),
+                    answer(xml("CreateUser", USER))) as server, \
+                Provider(server.endpoint, STATIC) as provider:
+            made = provider.start("CreateUser", user="u", path="/test/")
+            user.wait()
+            self.assertTrue(server.head.wait(ANSWER_TIMEOUT), "nothing is opened beside it")
+            user.open()
+            self.assertNotIn("error", provider.answer(made))
+            put = provider.start("PutUserPolicy", user="u", name="dsec", document=POLICY)
+            policy.wait()
+            provider.good("CreateAccessKey", user="u")
+            policy.open()
+            self.assertNotIn("error", provider.answer(put))
+            provider.good("CreateUser", user="v", path="/test/")  # there are enough by now
+            self.assertEqual(len(server.heads), 1)
+            self.assertNotIn("Authorization", server.heads[0])
+            self.assertEqual(len({asked.client_address for asked in server.requests}), 2)
 
 
 class Tls(TestCase):

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import select
+import signal
 import socket
 import struct
 import fcntl
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import termios
 import unittest
+import urllib.error
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 
@@ -22,6 +25,21 @@ from daemon import DSEC, TIMEOUT, Dsec, command, configuration, until
 from localiam import LocalIAM
 
 NAMES = ["-p", "app", "-c", "dev"]
+
+
+def kill_quietly(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def proc_state(pid):
+    """The letter in /proc/PID/stat; None: it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return None
 
 
 def free_port():
@@ -192,6 +210,71 @@ print(credentials.method, credentials.access_key, credentials.secret_key)
             self.assertIn("no tokens", self.run_dsec(0, "tokens", "list", *self.socket).stdout)
             # The shared lease, and none of the command's own.
             self.assertEqual(len(self.iam.users()), 1)
+
+    # Its environment goes out; then it waits, whoever is killed around it.
+    WAITING = ('echo "$AWS_CONTAINER_CREDENTIALS_FULL_URI $AWS_CONTAINER_AUTHORIZATION_TOKEN $PPID";'
+               'exec sleep 600')
+
+    def endpoint_of_a_run(self):
+        """A run that goes on, as (wrapper, holder, what asks its endpoint and gives the status)."""
+        wrapper = subprocess.Popen([DSEC, "run", *NAMES, "--tree", self.dsec.mountpoint,
+                                    "--aws", "AWS_USER", "--", "sh", "-c", self.WAITING],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(wrapper.communicate)
+        self.addCleanup(wrapper.kill)
+        url, token, holder = wrapper.stdout.readline().split()
+        command = int(pathlib.Path(f"/proc/{holder}/task/{holder}/children").read_text())
+        self.addCleanup(kill_quietly, command)
+
+        def ask():
+            request = urllib.request.Request(url, headers={"Authorization": token})
+            try:
+                with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        return wrapper, int(holder), ask
+
+    def test_token_ends_when_both_helpers_are_killed(self):
+        wrapper, holder, ask = self.endpoint_of_a_run()
+        listed = self.run_dsec(0, "tokens", "list", *self.socket).stdout
+        self.assertIn("with its process", listed)
+        self.assertEqual(ask(), 200)
+        os.kill(wrapper.pid, signal.SIGSTOP)  # else it would take over, and end it by itself
+        os.kill(holder, signal.SIGKILL)
+        self.assertEqual(ask(), 200)
+        wrapper.kill()
+        until("it has ended, though nobody has waited for it",
+              lambda: proc_state(wrapper.pid) == "Z")
+        self.assertEqual(ask(), 401)
+        self.assertIn("no tokens", self.run_dsec(0, "tokens", "list", *self.socket).stdout)
+
+    def test_token_lives_with_either_helper(self):
+        wrapper, holder, ask = self.endpoint_of_a_run()
+        def processes():
+            text = self.run_dsec(0, "tokens", "list", "--json", *self.socket).stdout
+            return set(json.loads(text)["tokens"][0]["processes"])
+        until("both hold it", lambda: processes() == {wrapper.pid, holder})
+        wrapper.kill()
+        wrapper.wait()
+        self.assertEqual(ask(), 200)
+        os.kill(self.dsec.worker(), signal.SIGKILL)
+        until("the next worker, which knows whose it is", lambda: self.dsec.restarts() == 1)
+        self.assertEqual(ask(), 200)
+        os.kill(holder, signal.SIGKILL)
+        until("the kernel is done with it", lambda: proc_state(holder) in ("Z", None))
+        self.assertEqual(ask(), 401)
+
+    def test_nobody_holds_what_was_made_to_go_on_by_itself(self):
+        self.run_dsec(0, "tokens", "create", *NAMES, *self.socket)
+        text = self.run_dsec(0, "tokens", "list", "--json", *self.socket).stdout
+        [token] = json.loads(text)["tokens"]
+        self.assertEqual((token["processes"], token["expires_at"]), ([], None))
+        result = subprocess.run(["curl", "-s", "--unix-socket", self.dsec.folder / "socket", "-X",
+                                 "POST", f"http://localhost/v3/dsec/tokens/{token['slug']}/hold"],
+                                capture_output=True, text=True, check=True)
+        self.assertIn("that a process holds", result.stdout)
 
     def test_daemon_without_tcp_is_told(self):
         dsec = Dsec(self, configuration(self.iam)).mount()

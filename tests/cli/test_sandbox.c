@@ -5,6 +5,7 @@
  * first check that failed there.
  */
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -186,21 +187,37 @@ static void look_at_files(void)
  */
 static void look_into_another(void)
 {
-	char environment[64];
+	char environment[64], byte;
 	bool dropped;
+	int ends[2]; /* the other's life: Landlock keeps signals, too */
 
 	CHECK(sandbox_drop_capabilities(&dropped, NULL) == 0 && dropped);
+	CHECK(pipe2(ends, O_CLOEXEC) == 0);
 	pid_t other = fork();
 	CHECK(other >= 0);
 	if (other == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		pause();
-		_exit(0);
+		close(ends[1]);
+		_exit((int)read(ends[0], &byte, 1));
 	}
 	snprintf(environment, sizeof(environment), "/proc/%d/environ", (int)other);
 	CHECK(opens(environment, O_RDONLY));
 	privileged_landlock();
 	CHECK(!opens(environment, O_RDONLY) && errno == EACCES);
+}
+
+/* Of libraries what is loaded late is to be had, of their neighbours nothing. */
+static void load_a_library(void)
+{
+	struct sandbox sandbox = {0};
+	bool all = false;
+
+	sandbox_allow_system(&sandbox);
+	for (size_t i = 0; i < sandbox.n_paths; i++)
+		all = all || strcmp(sandbox.paths[i].path, "/usr/lib") == 0;
+	privileged_landlock();
+	CHECK(all || (!opens("/usr/lib", O_RDONLY | O_DIRECTORY) && errno == EACCES));
+	CHECK(!opens("/usr/share/doc", O_RDONLY | O_DIRECTORY));
+	CHECK(dlopen("libnss_compat.so.2", RTLD_NOW));
 }
 
 static void run_a_program(void)
@@ -231,6 +248,11 @@ static void landlock_keeps_files_from_root_too(void **state)
 static void landlock_keeps_what_others_have_in_memory(void **state)
 {
 	assert_landlocked(look_into_another);
+}
+
+static void landlock_gives_the_folders_of_libraries_alone(void **state)
+{
+	assert_landlocked(load_a_library);
 }
 
 static void landlock_lets_nothing_be_run(void **state)
@@ -518,6 +540,7 @@ int main(void)
 		cmocka_unit_test(roots_worker_is_another_user_without_groups),
 		cmocka_unit_test(landlock_keeps_files_from_root_too),
 		cmocka_unit_test(landlock_keeps_what_others_have_in_memory),
+		cmocka_unit_test(landlock_gives_the_folders_of_libraries_alone),
 		cmocka_unit_test(landlock_lets_nothing_be_run),
 		cmocka_unit_test(forbidden_call_kills),
 		cmocka_unit_test(what_dsec_needs_works_under_all_layers),

@@ -7,6 +7,7 @@ ordinary system, and where fusermount3's table of mounts is nobody else's."""
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 
 import tap
-from daemon import DSEC, configuration, mounted, wait_for_end
+from daemon import DSEC, configuration, mounted, until, wait_for_end
 from localiam import LocalIAM
 
 INSIDE = "DSEC_TEST_INSIDE"
@@ -76,6 +77,54 @@ class Unprivileged(unittest.TestCase):
         result = self.run_as_user(DSEC, "unmount")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(self.iam.users(), {})
+        self.assertFalse(mounted(self.mountpoint))
+
+    def with_locked(self, kib, *words):
+        """Runs it where no more memory may be locked, and nothing can change that."""
+        return self.run_as_user("sh", "-c", f'ulimit -l {kib} && exec "$@"', "sh", *words)
+
+    def configure(self, **secret):
+        file = self.home / ".config/dsec/dsec.json"
+        settings = json.loads(file.read_text())
+        settings["projects"]["app"]["dev"]["dynamic_secrets"]["AWS_USER"].update(secret)
+        file.write_text(json.dumps(settings))
+
+    def test_little_memory_that_may_be_locked_holds_so_many_leases_as_it_says(self):
+        self.configure(max_rate="1000/s")
+        result = self.with_locked(156, DSEC, "mount")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.pid = int((self.home / ".local/state/dsec/lock").read_text())
+        status = self.run_as_user(DSEC, "status").stdout
+        room = int(re.search(r"^secrets are in .*, with room for (\d+) leases$", status, re.M)[1])
+        self.assertIn(room, range(1, 60))
+        self.assertRegex(result.stderr, rf"RLIMIT_MEMLOCK .* leaves room for the secrets of {room} "
+                                        r"leases: 5000 take \d+ KiB")
+        # Each open file of CONFIG@fresh is a lease.
+        reader = subprocess.run(
+            [SETPRIV, f"--reuid={UID}", f"--regid={UID}", "--clear-groups", sys.executable, "-c",
+             "import errno, sys\n"
+             "files = [open(sys.argv[1]) for _ in range(int(sys.argv[2]))]\n"
+             "assert all(len(file.read()) > 100 for file in files)\n"
+             "try:\n    open(sys.argv[1])\n"
+             "except OSError as error:\n    print(errno.errorcode[error.errno])\n"
+             "files.pop().close()\n",
+             self.mountpoint / "app/dev@fresh/.json", str(room)],
+            capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual((reader.returncode, reader.stdout), (0, "ENOSPC\n"), reader.stderr)
+        self.assertIn(f"has room for {room} leases, and so many there are",
+                      self.run_as_user("cat", self.mountpoint / "app/dev/.status").stdout)
+        # They ended with their reader, and there is room again.
+        until("a lease is to be had", lambda: self.run_as_user(
+            "cat", self.mountpoint / "app/dev/AWS_USER_ACCESS_KEY_ID").returncode == 0)
+        self.assertEqual(self.run_as_user(DSEC, "unmount").returncode, 0)
+        self.assertEqual(self.iam.users(), {})
+
+    def test_no_memory_that_may_be_locked_is_told_at_start(self):
+        result = self.with_locked(64, DSEC, "mount")
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r"no more than 64 KiB of memory may be locked for secrets "
+                                        r"\(RLIMIT_MEMLOCK: .*\): one lease takes \d+ KiB, 5000 "
+                                        r"take \d+ KiB")
         self.assertFalse(mounted(self.mountpoint))
 
     def test_fusermount3_u_ends_it_like_an_unmount(self):

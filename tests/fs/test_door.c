@@ -314,6 +314,7 @@ static void a_signal_comes_with_who_sent_it(void **state)
 	struct door_message order;
 	int fd;
 
+	need_pidfd_open();
 	door_find_sender(getpid(), getuid(), &sent);
 	assert_int_not_equal(sent.who.start_time, 0);
 	assert_non_null(strstr(sent.who.executable, "test_door"));

@@ -300,14 +300,14 @@ static void forget(struct world *world)
 
 static void get_attribute(struct world *world)
 {
-	static const char *const names[] = {"user.dsec.lease_id",  "user.dsec.expires",
-					    FS_ATTRIBUTE_PID,      FS_ATTRIBUTE_STATE,
-					    FS_ATTRIBUTE_CONFIG,   FS_ATTRIBUTE_WORKER,
-					    FS_ATTRIBUTE_RESTARTS, FS_ATTRIBUTE_SANDBOX,
-					    FS_ATTRIBUTE_NOTICE,   "security.selinux"};
+	static const char *const names[] = {
+		"user.dsec.lease_id",  "user.dsec.expires",  FS_ATTRIBUTE_PID,
+		FS_ATTRIBUTE_STATE,    FS_ATTRIBUTE_CONFIG,  FS_ATTRIBUTE_WORKER,
+		FS_ATTRIBUTE_RESTARTS, FS_ATTRIBUTE_SANDBOX, FS_ATTRIBUTE_MEMORY,
+		FS_ATTRIBUTE_NOTICE,   "security.selinux"};
 	struct fuse_getxattr_in in = {.size = world->b};
 
-	request(world, FUSE_GETXATTR, &in, sizeof(in), names[world->c / UIDS % 10]);
+	request(world, FUSE_GETXATTR, &in, sizeof(in), names[world->c / UIDS % 11]);
 }
 
 static void list_attributes(struct world *world)

@@ -17,6 +17,7 @@ import local
 import tap
 
 SECONDS = 60
+LONG = bool(os.environ.get("DSEC_TESTS_LONG"))
 INSIDE = "/run/secrets/aws"
 KEY = f"{INSIDE}/AWS_USER_ACCESS_KEY_ID"
 CAT = "/bin/busybox cat"
@@ -181,6 +182,78 @@ class Containers(unittest.TestCase):
         self.assertEqual((said, len(self.keys())), ("held", 1))
         process.stdin.write("\n")
         process.stdin.flush()
+        daemon.until("its user gone", lambda: not self.keys(), seconds=5)
+
+
+@unittest.skipUnless(LONG, "podman starts slowly: tests/run --long")
+@unittest.skipUnless(shutil.which("podman") and shutil.which("runc"),
+                     "podman or runc is not installed")
+class Podman(unittest.TestCase):
+    """The command lines that README and dsec(7) have, with podman's own images and cgroups."""
+
+    deadline = 300
+    # What podman would set, where this machine allows no more.
+    LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+
+    def setUp(self):
+        self.iam = local.iam(self)
+        access = {"access": {"user": "root", "group": "root", "mode": "0444"}}
+        self.dsec = daemon.Dsec(self, {
+            "integrations": {"local": local.integration(self.iam, verify=False, rate=1000)},
+            "projects": {"app": {
+                "dev": {"dynamic_secrets": {"AWS_USER": local.SECRET}, **access},
+                "own": {"dynamic_secrets": {"AWS_USER": {**local.SECRET, "scope": "container"}},
+                        **access}}},
+        }).mount()
+        folder = self.dsec.folder / "podman"
+        self.podman = ["podman", "--root", folder / "root", "--runroot", folder / "run",
+                       "--tmpdir", folder / "tmp", "--storage-driver", "vfs", "--runtime",
+                       shutil.which("runc"), "--cgroup-manager", "cgroupfs"]
+        self.addCleanup(lambda: self.run_podman("rm", "--all", "--force", "--time", "0"))
+        self.make_image(folder)
+
+    def make_image(self, folder):
+        programs = folder / "image/bin"
+        programs.mkdir(parents=True)
+        shutil.copy(shutil.which("busybox"), programs)
+        for name in ["cat", "sh", "sleep"]:
+            (programs / name).symlink_to("busybox")
+        subprocess.run(["tar", "-C", folder / "image", "-cf", folder / "image.tar", "."], check=True)
+        self.run_podman("import", folder / "image.tar", "busybox")
+
+    def run_podman(self, *words):
+        ran = subprocess.run([*map(str, [*self.podman, *words])], capture_output=True, text=True,
+                             stdin=subprocess.DEVNULL, timeout=SECONDS)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        return ran.stdout
+
+    def run_image(self, *words):
+        """`podman run` with these options, image and command."""
+        return self.run_podman("run", "--network", "none", *self.LIMITS, *words)
+
+    def keys(self):
+        return {key for user in self.iam.users().values() for key in user["access_keys"]}
+
+    def test_readers_of_a_bound_folder(self):
+        bound = f"{self.dsec.path('app/dev')}:{INSIDE}:ro"
+        for words in [["-v", f"{bound},rslave"], ["-v", bound],
+                      ["--mount", f"type=bind,src={self.dsec.path('app/dev')},dst={INSIDE},"
+                       "readonly,bind-propagation=rslave"],
+                      ["-v", f"{bound},rslave", "--user", "1000", "--read-only", "--cap-drop",
+                       "ALL"],
+                      ["-v", f"{bound},rslave", "--uidmap", "0:100000:65536"]]:
+            self.assertEqual({self.run_image("--rm", *words, "busybox", "cat", KEY)}, self.keys())
+
+    def test_a_container_s_own_user_goes_with_it(self):
+        bound = ["-v", f"{self.dsec.path('app/own')}:{INSIDE}:ro,rslave"]
+        ids = [self.run_image("--detach", *bound, "busybox", "sh", "-c", f"cat {KEY}; sleep 600")
+               .strip() for _ in range(2)]
+        keys = [daemon.until("its key", lambda: self.run_podman("logs", id)).strip() for id in ids]
+        self.assertEqual(self.keys(), set(keys))
+        self.assertEqual(len(set(keys)), 2)
+        self.run_podman("kill", ids[0])
+        daemon.until("its user gone", lambda: self.keys() == {keys[1]}, seconds=5)
+        self.run_podman("rm", "--force", "--time", "0", ids[1])
         daemon.until("its user gone", lambda: not self.keys(), seconds=5)
 
 

@@ -3,6 +3,8 @@
     needles = memory.needles(key=b"wJalr…", token=b"…")
     memory.search(pid, needles)          every mapping through /proc/PID/mem; needs root
     memory.search_files(folder, needles)
+    memory.let_run(pids, 1)                  a second in which they could run
+    with memory.frozen(pids): …              they stand still: what is found was there at one moment
 
 A needle is looked for as it is, as JSON, a URL, base64 or hexadecimal digits would have it, and in
 parts: what a buffer that was half overwritten has left. Pages of memfd_secret(2) cannot be read, by
@@ -10,9 +12,12 @@ nobody: they are the arena, and are counted, not searched.
 """
 
 import base64
+import contextlib
 import json
 import os
 import pathlib
+import signal
+import time
 import urllib.parse
 
 PART = 16  # bytes of a raw secret that are as good as the whole
@@ -151,3 +156,46 @@ def search_files(folder, sought):
         if path.is_file() and not path.is_symlink():
             found += [f"{path}: {name}" for _, name in find(path.read_bytes(), sought)]
     return found
+
+
+STEP = 0.05  # seconds
+
+
+def run_delay(pids):
+    """Seconds that the processes' threads have waited for a processor."""
+    total = 0
+    for pid in pids:
+        for file in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                total += int(file.read_text().split()[1])
+    return total / 1e9
+
+
+def let_run(pids, seconds):
+    """Waits until the processes have had so much time. What they have waited for a processor is not
+    theirs, nor is what the whole machine has stood still, which shows in our own sleep."""
+    passed = 0
+    while passed < seconds:
+        waited, before = run_delay(pids), time.monotonic()
+        time.sleep(STEP)
+        slept = min(time.monotonic() - before, 2 * STEP)
+        passed += max(slept - (run_delay(pids) - waited), 0)
+
+
+def stands_still(pid):
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] in "TtXZ"
+               for task in pathlib.Path(f"/proc/{pid}/task").iterdir())
+
+
+@contextlib.contextmanager
+def frozen(pids):
+    """Nothing may be asked of them, nor of a mount of theirs, meanwhile."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        while not all(map(stands_still, pids)):
+            time.sleep(STEP / 10)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
