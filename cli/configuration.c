@@ -45,7 +45,7 @@ static size_t whole_size(const char *file)
 /* What is locked besides an arena of that size. */
 static size_t besides(void)
 {
-	return (size_t)SCRATCH_KEPT * SCRATCH_KEPT_SIZE + secret_arena_cost(1);
+	return SCRATCH_KEPT * (size_t)SCRATCH_KEPT_SIZE + secret_arena_cost(1);
 }
 
 /* The arena's size, or less than others_size where that is all that may be locked. */

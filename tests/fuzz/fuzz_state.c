@@ -69,6 +69,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void tokens(void)
 {
+	const struct token_wish wish = {.project = "app", .config = "dev", .ttl_ms = 60000};
 	struct tokens *tokens = NULL, *again = NULL;
 	const struct token *token;
 	char text[TOKEN_TEXT_MAX];
@@ -82,7 +83,7 @@ static void tokens(void)
 	check(json_array_size(list) <= TOKENS_MAX);
 	json_decref(list);
 	/* What was taken is kept, with one more. */
-	if (tokens_create(tokens, "app", "dev", 60000, text, &token, &err) == 0) {
+	if (tokens_create(tokens, &wish, text, &token, &err) == 0) {
 		check(tokens_open(&again, folder, &system_clock, NULL) == 0);
 		check(tokens_check(again, text, strlen(text)));
 		check(tokens_find(again, token->number));
