@@ -101,6 +101,14 @@ static void pem_finish(struct pem *pem)
 	free(pem->text);
 }
 
+/* One thread makes all calls. Without this, libmicrohttpd from 0.9.77 on only puts aside a
+ * connection that it is given, for another thread to begin, and door.c, which expects the beginning
+ * at once, takes it for nobody's. Older versions begin at once anyway and ignore it; it is theirs,
+ * too, since what was built with one may run with a newer one. */
+#if MHD_VERSION < 0x00097707
+#define MHD_USE_NO_THREAD_SAFETY (1u << 19)
+#endif
+
 /* Plain, or with TLS where there is a certificate. */
 static struct MHD_Daemon *start_daemon(struct listener *listener, const struct pem *certificate,
 				       const struct pem *key)
@@ -113,7 +121,8 @@ static struct MHD_Daemon *start_daemon(struct listener *listener, const struct p
 		{MHD_OPTION_END, 0, NULL},
 	};
 	const struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
-	unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME;
+	unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
+			 MHD_USE_NO_THREAD_SAFETY;
 
 	return MHD_start_daemon(listener->tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL,
 				exchange_handle, listener, MHD_OPTION_CONNECTION_LIMIT,

@@ -356,7 +356,8 @@ int tokens_hold(struct tokens *tokens, const char *id, const struct token_proces
 {
 	struct token *token = find(tokens, id);
 
-	if (!token || token->n_processes == 0)
+	if (!token || token->n_processes == 0 ||
+	    is_over(tokens, token, tokens->clock->calendar_ms(tokens->clock)))
 		return dsec_error_set(err, DSEC_ERROR_NOT_CONFIGURED,
 				      "there is no token %.64s that a process holds", id);
 	for (size_t i = 0; i < token->n_processes; i++)

@@ -8,6 +8,7 @@
 #include "aws/aws.h"
 #include "cli/log.h"
 #include "lease/alloc.h"
+#include "lease/download.h"
 #include "lease/scratch.h"
 #include "lease/secret.h"
 
@@ -20,20 +21,28 @@
 #define ARENA_CREDENTIALS_LEAST (16ul * 1024)
 #define ARENA_FILES             4
 
+/* A text beside the configuration's own size: of one value that is all of it, and escaped. */
+#define LONGEST_TEXT 8
+
 static struct {
 	bool done;
 	unsigned leases_max;
 	size_t memory; /* for CONFIGURATION_LEASES_MAX */
 } prepared;
 
-/* What the leases have to leave. */
-static size_t others_size(const char *file, size_t credentials)
+static size_t size_of(const char *file)
 {
 	struct stat st = {0};
 
 	if (stat(file, &st) < 0 || st.st_size > (off_t)CATALOG_FILE_SIZE_MAX)
 		st.st_size = 0; /* it will not be read either */
-	return credentials + ARENA_FILES * (size_t)st.st_size;
+	return (size_t)st.st_size;
+}
+
+/* What the leases have to leave. */
+static size_t others_size(const char *file, size_t credentials)
+{
+	return credentials + ARENA_FILES * size_of(file);
 }
 
 static size_t whole_size(const char *file)
@@ -48,14 +57,28 @@ static size_t besides(void)
 	return SCRATCH_KEPT * (size_t)SCRATCH_KEPT_SIZE + secret_arena_cost(1);
 }
 
+/* What the longest text takes while it is written, if that is more than is kept for it: it grows
+ * from one buffer into another of at least twice the size, which has room for the longest value as
+ * if each of its bytes had to be escaped. */
+static size_t long_text(const char *file)
+{
+	size_t longest = LONGEST_TEXT * size_of(file), size = SCRATCH_KEPT_SIZE;
+
+	while (size < longest && size < DOWNLOAD_SIZE_MAX)
+		size *= 2;
+	return size > SCRATCH_KEPT_SIZE ? size + size / 2 : 0;
+}
+
 /* The arena's size, or less than others_size where that is all that may be locked. */
 static size_t arena_size(const char *file)
 {
-	size_t whole = whole_size(file), may = secret_lockable();
+	size_t whole = whole_size(file), may = secret_lockable(), text = long_text(file);
 
-	if (may == SIZE_MAX || may >= besides() + secret_arena_cost(whole))
+	if (may == SIZE_MAX || may >= besides() + text + secret_arena_cost(whole))
 		return whole;
-	return may > besides() ? may - besides() : 0;
+	if (text > may / 2)
+		text = may / 2; /* rather are some texts too long than there is no lease at all */
+	return may > besides() + text ? may - besides() - text : 0;
 }
 
 static int too_little(size_t least, struct dsec_error *err)
@@ -85,6 +108,14 @@ static void count_leases(size_t others)
 	prepared.leases_max = n < CONFIGURATION_LEASES_MAX ? (unsigned)n : CONFIGURATION_LEASES_MAX;
 }
 
+/* An earlier worker's, which serves on, whatever has become of the file meanwhile. */
+static bool is_there(int secret_fd)
+{
+	struct stat st;
+
+	return secret_fd >= 0 && fstat(secret_fd, &st) == 0 && st.st_size > 0;
+}
+
 /* First of all, since libraries that have allocated cannot be made to wipe. */
 static int prepare_secrets(const char *file, int secret_fd, struct dsec_error *err)
 {
@@ -92,9 +123,9 @@ static int prepare_secrets(const char *file, int secret_fd, struct dsec_error *e
 		return 0;
 
 	size_t others = others_size(file, ARENA_CREDENTIALS_LEAST), size = arena_size(file);
-	prepared.memory = besides() + secret_arena_cost(whole_size(file));
+	prepared.memory = besides() + long_text(file) + secret_arena_cost(whole_size(file));
 	int r = aws_global_init(err);
-	if (r == 0 && size < others + ARENA_A_LEASE)
+	if (r == 0 && size < others + ARENA_A_LEASE && !is_there(secret_fd))
 		r = too_little(others + ARENA_A_LEASE, err);
 	if (r == 0)
 		r = secret_fd >= 0 ? secret_arena_init_shared(secret_fd, size, err)

@@ -101,7 +101,7 @@ static struct lease_caller *sender_of(const struct door_message *order, struct l
 {
 	struct door_sender sender;
 
-	if (!door_sender(order, &sender))
+	if (!door_sender(order, &sender) || sender.pid == 0)
 		return NULL;
 	*to = (struct lease_caller){.uid = sender.uid, .gid = (gid_t)-1, .pid = sender.pid};
 	if (sender.who.start_time == 0)

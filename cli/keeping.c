@@ -49,8 +49,9 @@ static int refuse_alive(const char *mountpoint, struct dsec_error *err)
 
 	if (peer_look(mountpoint, &peer, err) < 0)
 		return dsec_error_set(err, DSEC_ERROR_FAULT,
-				      "another dsec is mounted on %s, and does not answer",
-				      mountpoint);
+				      "another dsec is mounted on %s, and does not answer; if it "
+				      "is not there any more, 'umount -f -l %s' ends its mount",
+				      mountpoint, mountpoint);
 	return dsec_error_set(err, DSEC_ERROR_FAULT,
 			      "another dsec (pid %d) is mounted on %s: 'dsec unmount %s' ends it",
 			      (int)peer.pid, mountpoint, mountpoint);

@@ -47,14 +47,14 @@ static bool is_dying(int fd)
 	return owner[0] && has_ended((pid_t)strtol(owner, NULL, 10));
 }
 
+/* 0 or a negative errno: to look at the owner changes errno itself. */
 static int lock(int fd)
 {
 	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
-	int r;
 
 	for (int waited_ms = 0;; waited_ms += LOOK_MS) {
-		r = flock(fd, LOCK_EX | LOCK_NB);
-		if (r == 0 || errno != EWOULDBLOCK || waited_ms >= STATE_DYING_MS || !is_dying(fd))
+		int r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+		if (r != -EWOULDBLOCK || waited_ms >= STATE_DYING_MS || !is_dying(fd))
 			return r;
 		nanosleep(&pause, NULL);
 	}
@@ -80,13 +80,13 @@ static int take_lock(int folder_fd, const char *folder, int *ret_fd, struct dsec
 	if (fd < 0)
 		return dsec_error_set(err, DSEC_ERROR_FAULT, "cannot open %s/lock: %s", folder,
 				      strerror(errno));
-	int r = 0;
 	int n = snprintf(owner, sizeof(owner), "%d\n", (int)getpid());
-	if (lock(fd) < 0)
-		r = errno == EWOULDBLOCK
-			    ? refuse_second(fd, folder, err)
-			    : dsec_error_set(err, DSEC_ERROR_FAULT, "cannot lock %s/lock: %s",
-					     folder, strerror(errno));
+	int r = lock(fd);
+	if (r == -EWOULDBLOCK)
+		r = refuse_second(fd, folder, err);
+	else if (r < 0)
+		r = dsec_error_set(err, DSEC_ERROR_FAULT, "cannot lock %s/lock: %s", folder,
+				   strerror(-r));
 	else if (ftruncate(fd, 0) < 0 || pwrite(fd, owner, (size_t)n, 0) != n)
 		r = dsec_error_set(err, DSEC_ERROR_NO_SPACE, "cannot write %s/lock: %s", folder,
 				   strerror(errno));

@@ -34,10 +34,11 @@
  *   READY      -                       the mount serves
  *   TELL       text                    a line for the service manager (sd_notify(3))
  * Orders of the keeper:
- *   SIGNAL     SIGTERM, SIGINT, SIGHUP, SIGUSR1: the keeper was sent that; a door_sender as the
- * text, where it was a process that sent it HAND_OVER  stop reading, write the journal, exit with
- * DOOR_HANDED_OVER NOTICE     text for `dsec status`: why an upgrade was not done EXITED     what
- * RUN gave; value: the status as waitpid(2) tells it
+ *   SIGNAL     SIGTERM, SIGINT, SIGHUP, SIGUSR1: the keeper was sent that; text: a door_sender,
+ *              where it was a process that sent it
+ *   HAND_OVER  stop reading, write the journal, exit with DOOR_HANDED_OVER
+ *   NOTICE     text for `dsec status`: why an upgrade was not done
+ *   EXITED     what RUN gave; value: the status as waitpid(2) tells it
  *
  * Which files: the configuration itself (the keeper knows its path from its own command line); any
  * path that stands in the configuration's present text as the value of a member that names a file

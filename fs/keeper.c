@@ -390,8 +390,11 @@ static void take_signal(struct keeper *keeper, const struct signalfd_siginfo *in
 	default:
 		break;
 	}
-	/* At once: a command that does nothing else is soon gone. */
-	door_find_sender((pid_t)info->ssi_pid, info->ssi_uid, &sender);
+	/* At once: a command that does nothing else is soon gone. Who sends by sigqueue(3) says
+	 * himself who he is, and is nobody. */
+	bool told_by_kernel = info->ssi_code == SI_USER || info->ssi_code == SI_TKILL;
+	door_find_sender(told_by_kernel ? (pid_t)info->ssi_pid : 0,
+			 told_by_kernel ? info->ssi_uid : 0, &sender);
 	if (keeper->door && !keeper->handing_over)
 		send_signal(keeper, number, &sender);
 	else

@@ -171,6 +171,7 @@ bool audit_readers_see(struct audit *audit, const struct lease *lease,
 
 	reader->lease = get_lease(readers, lease);
 	reader->caller = *caller;
+	reader->caller.name = NULL; /* it ends with the request */
 	who_ref(reader->caller.who);
 	reader->count = count;
 	list_init(&reader->link);

@@ -207,8 +207,8 @@ struct pool *pool_get(struct engine *engine, const char *project, const char *co
 		      const char *secret);
 void pool_failed(struct pool *pool, const struct dsec_error *err);
 bool pool_full(const struct pool *pool); /* at its max_leases */
-/* The memory for secrets has no room for one more (env.leases_max). */
-bool engine_full(const struct engine *engine);
+/* For how many leases more there is memory for secrets (env.leases_max); SIZE_MAX: for all. */
+size_t engine_room(const struct engine *engine);
 
 /* A token of max_rate; without one the slot is queued, and slot_make_now called when it is its
  * turn.
@@ -284,7 +284,7 @@ void warm_configure(struct pool *pool);   /* as its recipe says */
 void warm_finish(struct pool *pool);      /* frees its places; leases stay as they are */
 void warm_start(struct engine *engine);   /* from here on they are filled */
 void warm_look(struct warm_place *place); /* something has changed */
-void warm_room(struct pool *pool);        /* a user is gone */
+void warm_room(struct pool *pool);        /* a user is gone, or a secret */
 void warm_ready(struct warm_place *place, const struct lease *lease);
 void warm_failed(struct warm_place *place);
 /* One that is ready and nobody's is from now on the slot's, which has none. NULL: there is none. */

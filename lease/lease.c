@@ -74,6 +74,14 @@ struct lease *lease_version(const struct lease *lease, uint64_t generation, int6
 	return lease_new(&from);
 }
 
+struct lease *lease_without_secret(const struct lease *lease)
+{
+	struct lease from = *lease;
+
+	from.secret_access_key = NULL;
+	return lease_new(&from);
+}
+
 struct lease *lease_ref(const struct lease *lease)
 {
 	struct counted_lease *made = counted(lease);

@@ -233,15 +233,15 @@ static size_t n_in_memory(const struct pool *pool)
 }
 
 /* Where there is room for all, as a rule, nothing is counted. */
-bool engine_full(const struct engine *engine)
+size_t engine_room(const struct engine *engine)
 {
 	size_t n = 0;
 
 	if (engine->env.leases_max == 0)
-		return false;
+		return SIZE_MAX;
 	list_each (at, &engine->pools)
 		n += n_in_memory(container_of(at, struct pool, link));
-	return n >= engine->env.leases_max;
+	return n < engine->env.leases_max ? engine->env.leases_max - n : 0;
 }
 
 static void wait_for_token(struct pool *pool)

@@ -395,6 +395,16 @@ static void leave_slot(struct principal *principal)
 	slot_remove(slot, principal->lease);
 }
 
+/* What is left to do takes its names alone, and may take days. */
+static void forget_secret(struct principal *principal)
+{
+	struct lease *lease = principal->lease;
+
+	principal->lease = lease_without_secret(lease);
+	lease_unref(lease);
+	warm_room(principal->pool);
+}
+
 void principal_revoke(struct principal *principal, const char *reason)
 {
 	struct engine *engine = principal->engine;
@@ -415,6 +425,7 @@ void principal_revoke(struct principal *principal, const char *reason)
 	if (was == PRINCIPAL_ACTIVE) {
 		engine->counters.ended++;
 		engine_event(engine, LEASE_ENDED, principal->lease, reason);
+		forget_secret(principal);
 	}
 	if (!principal->counted && idle) {
 		principal_gone(principal); /* CreateUser was never sent */

@@ -217,7 +217,7 @@ static bool fail_without_room(struct slot *slot)
 {
 	if (pool_full(slot->pool))
 		fail_full(slot);
-	else if (engine_full(slot->pool->engine))
+	else if (engine_room(slot->pool->engine) == 0)
 		fail_without_memory(slot);
 	else
 		return false;

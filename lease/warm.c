@@ -9,7 +9,8 @@
  *
  * Nobody waits for any of this, so it goes behind whoever does: its calls in the limiter's last
  * class, its tokens of max_rate only when no reader wants one, its users only where enough of
- * max_leases is left. What fails is tried again with backoff, and no reader is refused for it.
+ * max_leases, and of the memory for secrets, is left. What fails is tried again with backoff, and
+ * no reader is refused for it.
  */
 #include <stdlib.h>
 
@@ -63,12 +64,12 @@ static int64_t replace_at(const struct warm_place *place)
 	return lease->rotate_at - (part < WARM_LEAD_MS ? part : WARM_LEAD_MS);
 }
 
-/* A place among the secret's users. What has room again says so by warm_room. */
+/* A place among the secret's users, and memory. What has room again says so by warm_room. */
 static bool has_room(const struct pool *pool)
 {
 	size_t max = pool->recipe->secret.max_leases;
 
-	if (pool_full(pool) || engine_full(pool->engine))
+	if (pool_full(pool) || engine_room(pool->engine) <= pool->engine->env.leases_max / 4)
 		return false;
 	return pool->n_principals < max * WARM_QUARTERS / 4 ||
 	       pool->n_principals - warm_ready_count(pool) < max * WARM_QUARTERS / 4;
@@ -134,7 +135,7 @@ void warm_start(struct engine *engine)
 			look_at(container_of(at, struct warm_place, link), engine_now(engine));
 }
 
-void warm_room(struct pool *pool)
+static void look_for_room(struct pool *pool)
 {
 	list_each (at, &pool->places) {
 		struct warm_place *place = container_of(at, struct warm_place, link);
@@ -142,6 +143,16 @@ void warm_room(struct pool *pool)
 		if (place->waits_for_room)
 			look_at(place, engine_now(pool->engine));
 	}
+}
+
+void warm_room(struct pool *pool)
+{
+	if (pool->engine->env.leases_max == 0) {
+		look_for_room(pool);
+		return;
+	}
+	list_each (at, &pool->engine->pools) /* they share the memory */
+		look_for_room(container_of(at, struct pool, link));
 }
 
 /* Nobody has them. */

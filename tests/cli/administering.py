@@ -236,10 +236,18 @@ print(credentials.method, credentials.access_key, credentials.secret_key)
 
         return wrapper, int(holder), ask
 
+    def hold(self, token_id):
+        """What the daemon says to who wants to hold it, too."""
+        return subprocess.run(["curl", "-s", "--unix-socket", self.dsec.folder / "socket", "-X",
+                               "POST", f"http://localhost/v3/dsec/tokens/{token_id}/hold"],
+                              capture_output=True, text=True, check=True).stdout
+
     def test_token_ends_when_both_helpers_are_killed(self):
         wrapper, holder, ask = self.endpoint_of_a_run()
         listed = self.run_dsec(0, "tokens", "list", *self.socket).stdout
         self.assertIn("with its process", listed)
+        text = self.run_dsec(0, "tokens", "list", "--json", *self.socket).stdout
+        token_id = json.loads(text)["tokens"][0]["slug"]
         self.assertEqual(ask(), 200)
         os.kill(wrapper.pid, signal.SIGSTOP)  # else it would take over, and end it by itself
         os.kill(holder, signal.SIGKILL)
@@ -247,6 +255,9 @@ print(credentials.method, credentials.access_key, credentials.secret_key)
         wrapper.kill()
         until("it has ended, though nobody has waited for it",
               lambda: proc_state(wrapper.pid) == "Z")
+        self.assertEqual(ask(), 401)
+        # Nor does anybody who takes it up now make it good again.
+        self.assertIn("that a process holds", self.hold(token_id))
         self.assertEqual(ask(), 401)
         self.assertIn("no tokens", self.run_dsec(0, "tokens", "list", *self.socket).stdout)
 
@@ -271,10 +282,7 @@ print(credentials.method, credentials.access_key, credentials.secret_key)
         text = self.run_dsec(0, "tokens", "list", "--json", *self.socket).stdout
         [token] = json.loads(text)["tokens"]
         self.assertEqual((token["processes"], token["expires_at"]), ([], None))
-        result = subprocess.run(["curl", "-s", "--unix-socket", self.dsec.folder / "socket", "-X",
-                                 "POST", f"http://localhost/v3/dsec/tokens/{token['slug']}/hold"],
-                                capture_output=True, text=True, check=True)
-        self.assertIn("that a process holds", result.stdout)
+        self.assertIn("that a process holds", self.hold(token["slug"]))
 
     def test_daemon_without_tcp_is_told(self):
         dsec = Dsec(self, configuration(self.iam)).mount()

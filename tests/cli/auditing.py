@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Who held this IAM user, and is the log that says so what was written?"""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -194,6 +195,10 @@ class Who(Case):
         child.wait()
         caller = last("reloaded", 2)
         self.assertEqual((caller["pid"], caller["uid"]), (child.pid, os.getuid()))
+        # Who sends by sigqueue(3) could say that he is anybody.
+        self.assertEqual(ctypes.CDLL(None).sigqueue(dsec.pid(), signal.SIGHUP, None), 0)
+        until("3 reloaded", lambda: len(those("reloaded")) >= 3)
+        self.assertNotIn("caller", those("reloaded")[-1])
         # By the API.
         with socket.socket(socket.AF_UNIX) as api:
             api.settimeout(20)
@@ -201,7 +206,7 @@ class Who(Case):
             api.sendall(b"POST /v3/dsec/reload HTTP/1.1\r\nHost: localhost\r\n"
                         b"Content-Length: 0\r\n\r\n")
             self.assertIn(b" 200 ", api.recv(4096))
-        caller = last("reloaded", 3)
+        caller = last("reloaded", 4)
         self.assertEqual((caller["pid"], caller["executable"]), (os.getpid(), me))
         right = dsec.config.read_text()
         dsec.config.write_text("{")

@@ -20,6 +20,7 @@
 #include "cli/paths.h"
 #include "cli/progress.h"
 #include "cli/state.h"
+#include "tests/lib/cmocka_skip.h"
 
 static void assert_progress(size_t left, size_t total, int64_t estimate_ms, const char *expected)
 {
@@ -204,6 +205,7 @@ static void lock_of_a_dead_daemon_is_waited_for(const struct folder *folder, boo
 	siginfo_t ended;
 	int second;
 
+	need_pidfd_open();
 	pid_t keeper = fork();
 	if (keeper == 0) {
 		int lock;

@@ -119,6 +119,20 @@ class Unprivileged(unittest.TestCase):
         self.assertEqual(self.run_as_user(DSEC, "unmount").returncode, 0)
         self.assertEqual(self.iam.users(), {})
 
+    def test_little_memory_has_room_for_a_long_file(self):
+        file = self.home / ".config/dsec/dsec.json"
+        settings = json.loads(file.read_text())
+        settings["projects"]["app"]["dev"]["secrets"] = {"LONG": "x" * 20000}
+        file.write_text(json.dumps(settings))
+        result = self.with_locked(640, DSEC, "mount")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.pid = int((self.home / ".local/state/dsec/lock").read_text())
+        self.assertIn("RLIMIT_MEMLOCK", result.stderr)  # all that may be locked is taken
+        result = self.run_as_user("cat", self.mountpoint / "app/dev/.json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("x" * 20000, result.stdout)
+        self.assertEqual(self.run_as_user(DSEC, "unmount").returncode, 0)
+
     def test_no_memory_that_may_be_locked_is_told_at_start(self):
         result = self.with_locked(64, DSEC, "mount")
         self.assertEqual(result.returncode, 1)

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "lease/alloc.h"
+#include "lease/secret.h"
 #include "tests/engine/fixture.h"
 
 static void key_and_policy_go_at_the_ttl_then_the_user(void **state)
@@ -54,6 +55,23 @@ static void user_that_somebody_removed_is_gone_too(void **state)
 	fixture_run(fixture, 31 * MINUTE_MS);
 	assert_int_equal(fixture->n_gone, 1);
 	assert_true(list_empty(&fixture->disk.records));
+}
+
+/* IAM may be unreachable for days. */
+static void key_of_an_ended_lease_is_wiped_though_its_user_stays(void **state)
+{
+	struct fixture *fixture = *state;
+	size_t before = secret_arena_used();
+
+	lease_unref(fixture_lease(fixture));
+	assert_true(secret_arena_used() > before);
+	fixture->bad_op = PROVIDER_DELETE_USER;
+	fixture->n_bad = 200;
+	fixture->bad =
+		(struct cloud_fate){.latency_ms = 20, .fails = true, .kind = DSEC_ERROR_DENIED};
+	fixture_run(fixture, 32 * MINUTE_MS);
+	assert_non_null(fixture_only_user(fixture));
+	assert_int_equal(secret_arena_used(), before);
 }
 
 static void removal_is_retried_for_as_long_as_the_user_exists(void **state)
@@ -308,6 +326,7 @@ int main(void)
 		TEST(whatever_hangs_on_the_user_is_found_and_removed),
 		TEST(user_that_somebody_removed_is_gone_too),
 		cmocka_unit_test(half_made_user_goes_as_soon_as_it_is_known_to_have_no_policy),
+		TEST(key_of_an_ended_lease_is_wiped_though_its_user_stays),
 		TEST(removal_is_retried_for_as_long_as_the_user_exists),
 		TEST(list_that_is_denied_keeps_no_user_alive),
 		TEST(user_not_shown_yet_is_looked_for_again),

@@ -2,6 +2,7 @@
  * What a process leaves in the shared memory is, after SIGKILL at any instruction, what it was or
  * what it is: never half.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,6 +20,7 @@
 #include "fs/handles.h"
 #include "fs/records.h"
 #include "fs/shared.h"
+#include "tests/lib/cmocka_skip.h"
 
 #define NODES    64
 #define DEATHS   60
@@ -85,15 +87,15 @@ static void check_one(void *arg, const struct record_found *found)
 	assert_string_equal(found->name, name);
 }
 
-/* Writes and erases for ever. */
-static void work(int fd, unsigned seed)
+/* Writes and erases for ever, and tells when it is in the middle of that. */
+static void work(int fd, int at_work, unsigned seed)
 {
 	struct shared *shared = map(fd);
 	struct records records;
 	struct seen seen = {0};
 
 	records_begin(&records, shared, check_one, &seen);
-	for (uint64_t number = seed * UINT64_C(1000000);; number++) {
+	for (uint64_t number = seed * UINT64_C(1000000), n = 0;; number++, n++) {
 		uint64_t node = 1 + (uint64_t)rand_r(&seed) % NODES;
 
 		if (seen.at[node] && rand_r(&seed) % 3 == 0) {
@@ -102,7 +104,29 @@ static void work(int fd, unsigned seed)
 		} else {
 			seen.at[node] = write_one(&records, seen.at[node], node, number);
 		}
+		if (n == NODES)
+			assert_int_equal(write(at_work, "", 1), 1);
 	}
+}
+
+static pid_t start_work(int fd, unsigned seed, int *ret_at_work)
+{
+	int at_work[2];
+
+	assert_int_equal(pipe2(at_work, O_CLOEXEC), 0);
+	pid_t child = fork();
+	if (child == 0)
+		work(fd, at_work[1], seed);
+	close(at_work[1]);
+	*ret_at_work = at_work[0];
+	return child;
+}
+
+static void wait_for_work(int at_work)
+{
+	char byte;
+
+	assert_int_equal(read(at_work, &byte, 1), 1);
 }
 
 static void kill_somewhere(pid_t child, unsigned *seed)
@@ -125,10 +149,12 @@ static void record_is_never_half_whenever_its_writer_is_killed(void **state)
 	assert_true(fd >= 0);
 	shared_unmap(map(fd));
 	for (unsigned i = 0; i < DEATHS; i++) {
-		pid_t child = fork();
-		if (child == 0)
-			work(fd, i + 1);
+		int at_work;
+		pid_t child = start_work(fd, i + 1, &at_work);
+		if (i % 2) /* the others may die while they begin */
+			wait_for_work(at_work);
 		kill_somewhere(child, &seed);
+		close(at_work);
 
 		struct shared *shared = map(fd);
 		struct records records;
@@ -201,6 +227,8 @@ static bool is_stopped(pid_t child, int signal)
 
 static void record_is_never_half_after_any_instruction(void **state)
 {
+	if (under_valgrind())
+		skip_because("the single steps would be valgrind's own");
 	int fd = shared_create();
 	struct shared *shared = map(fd);
 	struct records records;

@@ -23,6 +23,7 @@
 
 #include "fault_vfs.h"
 #include "lease/journal.h"
+#include "tests/lib/cmocka_skip.h"
 
 #define ANSWER_DEADLINE_MS 20000
 
@@ -759,10 +760,10 @@ static void mount_small_disk(struct fixture *fixture)
 	static bool alone;
 
 	if (geteuid() != 0)
-		skip();
+		skip_because("only root can mount a small disk");
 	if (!alone &&
 	    (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0))
-		skip();
+		skip_because("no mount namespace is to be had");
 	alone = true;
 	assert_int_equal(mount("none", fixture->folder, "tmpfs", 0, "size=512k,mode=0700"), 0);
 }

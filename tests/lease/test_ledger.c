@@ -1,6 +1,7 @@
 /*
  * The bytes of live leases go from one process to the next: all of them, and no others.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -136,11 +137,24 @@ static void in_a_process(struct memory *memory, life *does)
 	assert_int_equal(status, 0);
 }
 
+/* What a process has when it dies. It lets none of it go, since that would wipe it. */
+static struct {
+	const struct lease *leases[2];
+	size_t n;
+	struct secret *secret;
+} held;
+
+static void enter(struct memory *memory, const struct lease *lease)
+{
+	held.leases[held.n++] = lease;
+	if (!ledger_enter(memory->ledger, lease))
+		_exit(1);
+}
+
 static void enter_two(struct memory *memory)
 {
-	if (!ledger_enter(memory->ledger, lease_of(1, 10)) ||
-	    !ledger_enter(memory->ledger, lease_of(2, 11)))
-		_exit(1);
+	enter(memory, lease_of(1, 10));
+	enter(memory, lease_of(2, 11));
 }
 
 static void enter_two_and_end_one(struct memory *memory)
@@ -157,17 +171,15 @@ static void enter_and_renew(struct memory *memory)
 	struct lease *lease = lease_of(1, 10), *renewed = lease_version(lease, 20, 20);
 
 	renewed->expire_at = 20;
-	if (!ledger_enter(memory->ledger, lease) || !ledger_enter(memory->ledger, renewed))
-		_exit(1);
+	enter(memory, lease);
+	enter(memory, renewed);
 }
 
 static void enter_beside_a_static_secret(struct memory *memory)
 {
-	struct secret *secret;
-
-	if (secret_new(&secret, "a static secret", 15, NULL) < 0 ||
-	    !ledger_enter(memory->ledger, lease_of(1, 10)))
+	if (secret_new(&held.secret, "a static secret", 15, NULL) < 0)
 		_exit(1);
+	enter(memory, lease_of(1, 10));
 }
 
 static void live_leases_are_found_by_the_next(void **state)
@@ -243,8 +255,9 @@ static void lease_that_nobody_asks_for_is_wiped(void **state)
 	unmap(memory);
 }
 
-/* Makes, renews and ends leases for ever, as the engine does: the ledger first. */
-static void live(struct memory *memory, unsigned seed)
+/* Makes, renews and ends leases for ever, as the engine does: the ledger first. Tells when it is in
+ * the middle of that. */
+static void live(struct memory *memory, int at_work, unsigned seed)
 {
 	struct lease *leases[LEASES] = {0};
 	struct engine_kept kept;
@@ -258,7 +271,7 @@ static void live(struct memory *memory, unsigned seed)
 			leases[i]->secret_access_key = secret_ref(kept.secret_access_key);
 		}
 	ledger_settle(memory->ledger);
-	for (;;) {
+	for (unsigned n = 0;; n++) {
 		unsigned i = (unsigned)rand_r(&seed) % LEASES;
 
 		generation++;
@@ -275,7 +288,29 @@ static void live(struct memory *memory, unsigned seed)
 			ledger_leave(memory->ledger, leases[i]->id);
 			leases[i] = lease_unref(leases[i]);
 		}
+		if (n == LEASES)
+			assert_int_equal(write(at_work, "", 1), 1);
 	}
+}
+
+static pid_t start_life(struct memory *memory, unsigned seed, int *ret_at_work)
+{
+	int at_work[2];
+
+	assert_int_equal(pipe2(at_work, O_CLOEXEC), 0);
+	pid_t child = fork();
+	if (child == 0)
+		live(memory, at_work[1], seed);
+	close(at_work[1]);
+	*ret_at_work = at_work[0];
+	return child;
+}
+
+static void wait_for_work(int at_work)
+{
+	char byte;
+
+	assert_int_equal(read(at_work, &byte, 1), 1);
 }
 
 static void no_lease_has_anothers_bytes_whenever_its_process_is_killed(void **state)
@@ -287,15 +322,17 @@ static void no_lease_has_anothers_bytes_whenever_its_process_is_killed(void **st
 	for (unsigned i = 0; i < DEATHS; i++) {
 		const struct timespec pause = {.tv_nsec = (long)(rand_r(&seed) % 3000000)};
 		struct engine_kept kept;
-		pid_t child = fork();
+		int at_work;
+		pid_t child = start_life(memory, i + 1, &at_work);
 
-		if (child == 0)
-			live(memory, i + 1);
+		if (i % 2) /* the others may die while they begin */
+			wait_for_work(at_work);
 		nanosleep(&pause, NULL);
 		kill(child, SIGKILL);
 		int status;
 		assert_int_equal(waitpid(child, &status, 0), child);
 		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		close(at_work);
 		map(memory);
 		for (unsigned j = 0; j < LEASES; j++)
 			found += has(memory, j, &kept); /* which compares the bytes */

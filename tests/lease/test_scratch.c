@@ -16,6 +16,7 @@
 #include "lease/scratch.h"
 #include "lease/secret.h"
 #include "lease/secret_arena.h"
+#include "tests/lib/cmocka_skip.h"
 
 #define THREADS 4
 #define ROUNDS  2000
@@ -51,7 +52,7 @@ static void it_cannot_be_read_from_outside(void **state)
 	int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
 
 	if (strcmp(secret_arena_kind(), "memfd_secret") != 0)
-		skip();
+		skip_because("there is no memfd_secret(2) here");
 	for (size_t wanted = 1; wanted < 1000000; wanted *= 100) {
 		size_t size = wanted;
 		void *bytes = scratch_new(&size);

@@ -19,6 +19,7 @@
 
 #include "lease/secret.h"
 #include "lease/secret_arena.h"
+#include "tests/lib/cmocka_skip.h"
 
 #define ARENA_SIZE ((size_t)1024 * 1024)
 
@@ -307,7 +308,7 @@ static void memfd_secret_cannot_be_read_from_outside(void **state)
 	char value[48], back[48];
 
 	if (strcmp(secret_arena_kind(), "memfd_secret") != 0)
-		skip();
+		skip_because("there is no memfd_secret(2) here");
 	make_value(value, sizeof(value), 6);
 	struct secret *secret = must_make(value, sizeof(value));
 	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
