@@ -159,7 +159,7 @@ static void hand_over(struct daemon *daemon, int status)
 {
 	if (daemon->ending || !daemon->fs)
 		return;
-	daemon->api = api_stop(daemon->api); /* meanwhile the mount is served: it may take its time */
+	daemon->api = api_stop(daemon->api); /* the mount is served meanwhile */
 	fs_hand_over(daemon->fs);
 	daemon->journal = journal_sqlite_close(daemon->journal);
 	daemon->audit = audit_close(daemon->audit);
