@@ -72,6 +72,15 @@ def mounted(path):
     return False
 
 
+def began(pid):
+    """What tells a process from others that have its number before or after; None: it is no more."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
 def wait_for_end(pid, seconds=60):
     """Waits until a process that need not be a child has ended."""
     try:
@@ -107,6 +116,7 @@ class Dsec:
         self.mountpoint = self.folder / "mnt"
         self.process = None  # in the foreground
         self._pid = None
+        self._began = None
         case.addCleanup(self.clean_up)
         self.configure(configuration)
 
@@ -127,6 +137,7 @@ class Dsec:
         result = command("mount", *self.arguments, *words, self.mountpoint)
         if result.returncode == 0:
             self._pid = self.pid()
+            self._began = began(self._pid)
         return result
 
     def mount(self, *words):
@@ -225,13 +236,7 @@ class Dsec:
     def alive(self):
         if self.process:
             return self.process.poll() is None
-        if self._pid is None:
-            return False
-        try:
-            name = pathlib.Path(f"/proc/{self._pid}/comm").read_text()
-        except FileNotFoundError:
-            return False
-        return name == "dsec\n"
+        return self._pid is not None and began(self._pid) == self._began
 
     def clean_up(self):
         if self.alive():
