@@ -54,7 +54,7 @@ static size_t whole_size(const char *file)
 /* What is locked besides an arena of that size. */
 static size_t besides(void)
 {
-	return SCRATCH_KEPT * (size_t)SCRATCH_KEPT_SIZE + secret_arena_cost(1);
+	return SCRATCH_KEPT * SCRATCH_KEPT_SIZE + secret_arena_cost(1);
 }
 
 /* What the longest text takes while it is written, if that is more than is kept for it: it grows

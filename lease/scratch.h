@@ -16,7 +16,7 @@
 /* What is locked for it at least, once it is used. */
 #define SCRATCH_KEPT                                                                               \
 	8u /* two threads, each growing a text from one buffer into the next, and room */
-#define SCRATCH_KEPT_SIZE (16u * 1024)
+#define SCRATCH_KEPT_SIZE (16ul * 1024)
 
 /* At least *size bytes, all zero; *size becomes how many there are. NULL: there is no memory, or
  * RLIMIT_MEMLOCK is reached. */
