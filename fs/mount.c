@@ -23,7 +23,7 @@
 #include "lease/alloc.h"
 
 #define MOUNT_TYPE       "fuse.dsec"
-#define ALIVE_TIMEOUT_MS 1000
+#define ALIVE_TIMEOUT_MS 4000
 #define FUSE_CONF        "/etc/fuse.conf"
 
 /* A mountpoint as mountinfo writes it, without touching what is mounted there: only its folder is
