@@ -167,23 +167,7 @@ static bool is_other(const struct table_node *node, const void *key)
 {
 	const struct lease *a = with_slot(node)->lease, *b = key;
 
-	return a->slot.ttl_ms == b->slot.ttl_ms && a->slot.holder == b->slot.holder &&
-	       strcmp(a->slot.secret, b->slot.secret) == 0 &&
-	       strcmp(a->slot.config, b->slot.config) == 0 &&
-	       strcmp(a->slot.project, b->slot.project) == 0 && strcmp(a->id, b->id) != 0;
-}
-
-static uint64_t hash_slot(const struct table *table, const struct lease_slot *slot)
-{
-	uint64_t parts[] = {
-		table_hash_text(table, slot->project),
-		table_hash_text(table, slot->config),
-		table_hash_text(table, slot->secret),
-		(uint64_t)slot->ttl_ms,
-		slot->holder,
-	};
-
-	return table_hash(table, parts, sizeof(parts));
+	return lease_slot_same(&a->slot, &b->slot) && strcmp(a->id, b->id) != 0;
 }
 
 static struct shared *find_shared(const struct api *api, const char *id)
@@ -198,7 +182,7 @@ static bool has_others(const struct api *api, const struct lease *lease)
 {
 	const struct table *table = &api->shared_by_slot;
 
-	return table_find(table, hash_slot(table, &lease->slot), is_other, lease);
+	return table_find(table, lease_slot_hash(table, &lease->slot), is_other, lease);
 }
 
 static void shared_free(struct api *api, struct shared *shared)
@@ -223,7 +207,7 @@ static void shared_active(struct api *api, const struct lease *lease)
 	table_insert(&api->shared_by_id, &shared->by_id,
 		     table_hash_text(&api->shared_by_id, lease->id));
 	table_insert(&api->shared_by_slot, &shared->by_slot,
-		     hash_slot(&api->shared_by_slot, &lease->slot));
+		     lease_slot_hash(&api->shared_by_slot, &lease->slot));
 	if (has_others(api, lease))
 		tell_readers(api, lease);
 }

@@ -32,26 +32,14 @@ void leases_init(struct leases *leases, uint64_t seed,
 
 static uint64_t slot_hash(const struct leases *leases, const struct lease_slot *slot)
 {
-	const struct table *table = &leases->by_slot;
-	uint64_t parts[] = {
-		table_hash_text(table, slot->project),
-		table_hash_text(table, slot->config),
-		table_hash_text(table, slot->secret),
-		(uint64_t)slot->ttl_ms,
-		slot->holder,
-	};
-
-	return table_hash(table, parts, sizeof(parts));
+	return lease_slot_hash(&leases->by_slot, slot);
 }
 
 static bool same_slot(const struct table_node *node, const void *key)
 {
 	const struct held_slot *slot = container_of(node, struct held_slot, by_slot);
-	const struct lease_slot *a = &held_of(slot->held.next)->lease->slot, *b = key;
 
-	return a->ttl_ms == b->ttl_ms && a->holder == b->holder &&
-	       strcmp(a->secret, b->secret) == 0 && strcmp(a->config, b->config) == 0 &&
-	       strcmp(a->project, b->project) == 0;
+	return lease_slot_same(&held_of(slot->held.next)->lease->slot, key);
 }
 
 static struct held_slot *find_slot(const struct leases *leases, const struct lease_slot *slot)

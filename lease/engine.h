@@ -86,6 +86,11 @@ struct lease {
 /* An older version of a lease that a newer one took the place of: that generation, that end. */
 struct lease *lease_version(const struct lease *lease, uint64_t generation, int64_t expires_ms);
 
+/* Do they mean the same slot? And its hash, for a table of slots. */
+bool lease_slot_same(const struct lease_slot *a, const struct lease_slot *b);
+struct table;
+uint64_t lease_slot_hash(const struct table *table, const struct lease_slot *slot);
+
 struct lease *lease_ref(const struct lease *lease);
 struct lease *lease_unref(const struct lease *lease); /* NULL-safe; returns NULL */
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lease/alloc.h"
+#include "lease/table.h"
 
 /* The lease as the engine makes it: what others see of it is const, but for the count. */
 struct counted_lease {
@@ -80,6 +81,26 @@ struct lease *lease_without_secret(const struct lease *lease)
 
 	from.secret_access_key = NULL;
 	return lease_new(&from);
+}
+
+bool lease_slot_same(const struct lease_slot *a, const struct lease_slot *b)
+{
+	return a->ttl_ms == b->ttl_ms && a->holder == b->holder &&
+	       strcmp(a->secret, b->secret) == 0 && strcmp(a->config, b->config) == 0 &&
+	       strcmp(a->project, b->project) == 0;
+}
+
+uint64_t lease_slot_hash(const struct table *table, const struct lease_slot *slot)
+{
+	uint64_t parts[] = {
+		table_hash_text(table, slot->project),
+		table_hash_text(table, slot->config),
+		table_hash_text(table, slot->secret),
+		(uint64_t)slot->ttl_ms,
+		slot->holder,
+	};
+
+	return table_hash(table, parts, sizeof(parts));
 }
 
 struct lease *lease_ref(const struct lease *lease)
